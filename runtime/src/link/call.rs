@@ -1,0 +1,498 @@
+//! Requests and their responses over one wire.
+//!
+//! Every request has a call id that is used once; its response finds its slot by it, and a response that nobody waits for any
+//! more is dropped. Somebody has to read the socket while requests wait, and exactly one does:
+//!
+//! * a task of the runtime that first waited on this link, or
+//! * a blocked thread that *leads*: it reads the socket itself, in its own wait, and hands the others theirs.
+//!
+//! When the reader goes away (its runtime ends, the leader has its response) the next waiter takes over.
+//!
+//! A request ends in exactly one of [`Ending`] or a response. An end of file alone is no verdict: the far end may be dying, and the
+//! report of its death follows on the control link; only the far end's own `Closed` frame says that it lives on without this
+//! mailbox. A request whose reply was handed to a third process (`Moved`) no longer depends on this link at all.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use tokio::io::Interest;
+use tokio::runtime::Handle;
+
+use super::assemble::{Assembler, Body, Frame};
+use super::frame::{FRAME_CAP, FrameError, Header, Kind};
+use super::library::{self, lock};
+use super::outgoing::Outgoing;
+use super::parcel::Parcel;
+use super::socket::{self, Received, Wait};
+use super::wire::{Broken, Source, Wire};
+use crate::exit::ExitReport;
+use crate::wait::{self, Lead};
+
+/// How long an end of file waits for the report of the death that caused it.
+const VERDICT: Duration = Duration::from_secs(10);
+
+/// Why a request has no response.
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    /// The far end dropped the reply unsent.
+    NoReply,
+    /// The far end could not read the request.
+    Rejected(String),
+    /// The far end lives, its mailbox is closed.
+    Closed,
+    /// The far end died.
+    Died(Arc<ExitReport>),
+    /// The link carried something that is not the protocol, or failed.
+    Broken(LinkError),
+}
+
+/// Why a link ended although both its processes live.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Bytes that are no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A system call failed.
+    #[error("the socket failed: {0}")]
+    Io(String),
+    /// The far end is gone and no report of it came.
+    #[error("the far end is gone and how it ended was not reported")]
+    Lost,
+}
+
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(byte);
+        }
+    }
+    fn write_u64(&mut self, id: u64) {
+        // Ids count up; a multiplication spreads them over the table's high bits.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Calls = HashMap<u64, Slot, BuildHasherDefault<IdHasher>>;
+
+enum Slot {
+    Waiting { waker: Option<Waker>, moved: bool },
+    Done(Result<Parcel, Ending>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Nobody,
+    Task,
+    Leader,
+}
+
+struct State {
+    calls: Calls,
+    reader: Reader,
+    ended: Option<Ending>,
+    /// The end of file was seen; the verdict has not come yet.
+    silent: bool,
+}
+
+/// What becomes of a call whose reply was handed on: told the link, the call and the socket that the reply will come over.
+pub(crate) type OnMoved = fn(Arc<Link>, u64, OwnedFd);
+
+/// The asking end of a connection.
+pub(crate) struct Link {
+    wire: Arc<Wire>,
+    state: Mutex<State>,
+    assembler: Mutex<Assembler>,
+    next: AtomicU64,
+    on_moved: OnMoved,
+}
+
+impl Link {
+    pub(crate) fn new(fd: OwnedFd, on_moved: OnMoved) -> Arc<Link> {
+        let state = State { calls: Calls::default(), reader: Reader::Nobody, ended: None, silent: false };
+        Arc::new(Link {
+            wire: Wire::new(fd),
+            state: Mutex::new(state),
+            assembler: Mutex::new(Assembler::new(FRAME_CAP)),
+            next: AtomicU64::new(1),
+            on_moved,
+        })
+    }
+
+    pub(crate) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    /// A new call id.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Why nothing can be asked here any more.
+    pub(crate) fn ended(&self) -> Option<Ending> {
+        lock(&self.state).ended.clone()
+    }
+
+    /// Registers `call` and posts its request. Nothing is registered where encoding fails.
+    pub(crate) fn call<E>(
+        self: &Arc<Self>,
+        call: u64,
+        fill: impl FnOnce(&mut Outgoing) -> Result<(), E>,
+    ) -> Result<Call, E> {
+        let more = {
+            let mut state = lock(&self.state);
+            let slot = match &state.ended {
+                Some(ending) => Slot::Done(Err(ending.clone())),
+                None => Slot::Waiting { waker: None, moved: false },
+            };
+            state.calls.insert(call, slot);
+            state.calls.len() > 1
+        };
+        let pending = Call { link: self.clone(), call, leading: false, finished: false, undo: None };
+        if let Err(Broken) = self.wire.post(more, fill).inspect_err(|_| self.forget(call))? {
+            // The reader finds out why; a link that nobody reads has to be read for that.
+        }
+        Ok(pending)
+    }
+
+    /// A call without a request, which ends when the link does: for a sender that found it broken and wants to know why.
+    pub(crate) fn verdict(self: &Arc<Self>) -> Call {
+        let call = self.next_call();
+        let mut state = lock(&self.state);
+        let slot = match &state.ended {
+            Some(ending) => Slot::Done(Err(ending.clone())),
+            None => Slot::Waiting { waker: None, moved: false },
+        };
+        state.calls.insert(call, slot);
+        Call { link: self.clone(), call, leading: false, finished: false, undo: None }
+    }
+
+    fn forget(&self, call: u64) {
+        lock(&self.state).calls.remove(&call);
+    }
+
+    /// Ends the link with what is known of its far end. Responses that have arrived already are still handed out.
+    pub(crate) fn condemn(self: &Arc<Self>, ending: Ending) {
+        while let Ok(Received::Bytes(..)) = self.pump(Wait::No) {}
+        self.end(ending);
+        self.wire.shut();
+    }
+
+    fn end(&self, ending: Ending) {
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            if state.ended.is_none() {
+                state.ended = Some(ending.clone());
+            }
+            for slot in state.calls.values_mut() {
+                if let Slot::Waiting { waker, moved: false } = slot {
+                    wakers.extend(waker.take());
+                    *slot = Slot::Done(Err(ending.clone()));
+                }
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends one call, if it still waits.
+    pub(crate) fn finish(&self, call: u64, result: Result<Parcel, Ending>) {
+        let waker = {
+            let mut state = lock(&self.state);
+            match state.calls.get_mut(&call) {
+                Some(slot @ Slot::Waiting { .. }) => match std::mem::replace(slot, Slot::Done(result)) {
+                    Slot::Waiting { waker, .. } => waker,
+                    Slot::Done(_) => None,
+                },
+                _ => None,
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Reads once and hands out what came.
+    fn pump(self: &Arc<Self>, wait: Wait) -> io::Result<Received> {
+        let mut assembler = lock(&self.assembler);
+        let received = socket::receive(self.wire.fd(), &mut assembler, wait)?;
+        if received == Received::End {
+            assembler.end().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        let mut wakers = Vec::new();
+        let mut moved = Vec::new();
+        let mut closed = false;
+        {
+            let mut state = lock(&self.state);
+            while let Some(frame) = assembler.next().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+                closed |= state.take(frame, &mut wakers, &mut moved);
+            }
+        }
+        drop(assembler);
+        wakers.into_iter().for_each(Waker::wake);
+        if closed {
+            self.end(Ending::Closed);
+        }
+        for (call, fd) in moved {
+            (self.on_moved)(self.clone(), call, fd);
+        }
+        Ok(received)
+    }
+
+    /// What a read means for the link; false where there is nothing more to read.
+    fn heed(self: &Arc<Self>, received: io::Result<Received>) -> bool {
+        match received {
+            Ok(Received::Bytes(..) | Received::Nothing) => true,
+            Ok(Received::End) => {
+                self.await_verdict();
+                false
+            }
+            Err(error) => {
+                let frame = error.get_ref().and_then(|inner| inner.downcast_ref::<FrameError>());
+                if frame.is_none() && matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+                    self.await_verdict();
+                } else {
+                    let cause = frame.map_or_else(|| LinkError::Io(error.to_string()), |frame| LinkError::Frame(frame.clone()));
+                    self.end(Ending::Broken(cause));
+                    self.wire.shut();
+                }
+                false
+            }
+        }
+    }
+
+    /// The end of file was read: the report follows by the control link, unless the link has ended already.
+    fn await_verdict(self: &Arc<Self>) {
+        {
+            let mut state = lock(&self.state);
+            if state.silent || state.ended.is_some() {
+                return;
+            }
+            state.silent = true;
+        }
+        let link = Arc::downgrade(self);
+        match library::handle() {
+            Ok(handle) => {
+                handle.spawn(async move {
+                    tokio::time::sleep(VERDICT).await;
+                    if let Some(link) = link.upgrade() {
+                        link.end(Ending::Broken(LinkError::Lost));
+                    }
+                });
+            }
+            Err(_) => self.end(Ending::Broken(LinkError::Lost)),
+        }
+    }
+
+    fn resign(&self) {
+        let waker = {
+            let mut state = lock(&self.state);
+            state.reader = Reader::Nobody;
+            state.next_waiter()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    async fn read(self: Arc<Self>) {
+        let _seat = Seat(self.clone());
+        let Ok(source) = socket::watch(Source(self.wire.clone()), Interest::READABLE) else { return };
+        while let Ok(mut ready) = source.readable().await {
+            let received = self.pump(Wait::No);
+            if matches!(received, Ok(Received::Bytes(_, true) | Received::Nothing)) {
+                ready.clear_ready();
+            }
+            if !self.heed(received) {
+                return;
+            }
+        }
+    }
+}
+
+/// The reading task's seat: free again when the task ends or its runtime does.
+struct Seat(Arc<Link>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.resign();
+    }
+}
+
+impl Lead for Link {
+    fn lead(self: Arc<Self>, deadline: Option<Instant>) {
+        if deadline.is_some() && !matches!(socket::wait_for(self.wire.fd(), PollFlags::IN, deadline), Ok(true)) {
+            return;
+        }
+        let received = self.pump(Wait::Yes);
+        self.heed(received);
+    }
+}
+
+impl State {
+    /// Takes one frame; true for the far end's `Closed`.
+    fn take(&mut self, frame: Frame<'_>, wakers: &mut Vec<Waker>, moved: &mut Vec<(u64, OwnedFd)>) -> bool {
+        let Frame { header, body, mut descriptors, .. } = frame;
+        let result = match header.kind {
+            // A reply that was handed on is no longer this link's to give.
+            Kind::Reply | Kind::NoReply | Kind::Rejected
+                if matches!(self.calls.get(&header.call), Some(Slot::Waiting { moved: true, .. })) =>
+            {
+                return false;
+            }
+            Kind::Reply => {
+                let body = match body {
+                    Body::Borrowed(bytes) => bytes.to_vec(),
+                    Body::Owned(bytes) => bytes,
+                };
+                Ok(Parcel { flags: header.flags, body, descriptors })
+            }
+            Kind::NoReply => Err(Ending::NoReply),
+            Kind::Rejected => {
+                let bytes = match &body {
+                    Body::Borrowed(bytes) => bytes,
+                    Body::Owned(bytes) => bytes.as_slice(),
+                };
+                Err(Ending::Rejected(String::from_utf8_lossy(bytes).into_owned()))
+            }
+            Kind::Moved => {
+                match (self.calls.get_mut(&header.call), descriptors.pop()) {
+                    (Some(Slot::Waiting { moved: away, .. }), Some(fd)) => {
+                        *away = true;
+                        moved.push((header.call, fd));
+                        return false;
+                    }
+                    (Some(_), None) => Err(Ending::Broken(LinkError::Io("this process has no more descriptors".to_owned()))),
+                    _ => return false,
+                }
+            }
+            Kind::Closed => return true,
+            // Kinds of a later version or another room: not this link's business.
+            _ => return false,
+        };
+        if let Some(slot @ Slot::Waiting { .. }) = self.calls.get_mut(&header.call)
+            && let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Done(result))
+        {
+            wakers.extend(waker);
+        }
+        false
+    }
+
+    fn next_waiter(&mut self) -> Option<Waker> {
+        self.calls.values_mut().find_map(|slot| match slot {
+            Slot::Waiting { waker, .. } => waker.take(),
+            Slot::Done(_) => None,
+        })
+    }
+}
+
+/// Told of a response that came after its caller had gone.
+pub(crate) type Undo = Box<dyn FnOnce(&Arc<Link>, Parcel) + Send>;
+
+/// One request under way. Dropping it tells the far end that its response is no longer wanted.
+pub(crate) struct Call {
+    link: Arc<Link>,
+    call: u64,
+    leading: bool,
+    finished: bool,
+    undo: Option<Undo>,
+}
+
+impl Call {
+    /// Sets what to do with a response that arrives but is never taken.
+    pub(crate) fn or_undo(mut self, undo: Undo) -> Call {
+        self.undo = Some(undo);
+        self
+    }
+
+    fn resign(&mut self) {
+        if std::mem::take(&mut self.leading) {
+            self.link.resign();
+        }
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Parcel, Ending>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let mut state = lock(&this.link.state);
+        let moved = match state.calls.get_mut(&this.call) {
+            Some(Slot::Waiting { waker, moved }) => {
+                match waker {
+                    Some(waker) if waker.will_wake(context.waker()) => {}
+                    _ => *waker = Some(context.waker().clone()),
+                }
+                *moved
+            }
+            _ => {
+                let result = match state.calls.remove(&this.call) {
+                    Some(Slot::Done(result)) => result,
+                    _ => Err(Ending::NoReply),
+                };
+                drop(state);
+                this.finished = true;
+                this.resign();
+                return Poll::Ready(result);
+            }
+        };
+        if moved {
+            // The reply comes another way, and somebody else reads that.
+            drop(state);
+            this.resign();
+        } else if state.silent {
+            // Nothing more will be read here; the verdict wakes whoever waits.
+        } else if this.leading && state.reader == Reader::Leader {
+            drop(state);
+            wait::lead(this.link.clone());
+        } else if state.reader == Reader::Nobody {
+            if wait::is_blocking() {
+                state.reader = Reader::Leader;
+                drop(state);
+                this.leading = true;
+                wait::lead(this.link.clone());
+            } else {
+                let runtime = Handle::try_current().ok().or_else(|| library::handle().ok().cloned());
+                if let Some(runtime) = runtime {
+                    state.reader = Reader::Task;
+                    drop(state);
+                    runtime.spawn(this.link.clone().read());
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.finished {
+            let slot = lock(&self.link.state).calls.remove(&self.call);
+            match (slot, self.undo.take()) {
+                (Some(Slot::Done(Ok(answer))), Some(undo)) => undo(&self.link, answer),
+                (Some(Slot::Done(Err(_))) | None, _) => {}
+                _ => {
+                    let cancel = Header::new(Kind::Cancel, self.call);
+                    let _ = self.link.wire.send(false, |queue| queue.push_bare(cancel));
+                }
+            }
+            self.resign();
+        }
+    }
+}

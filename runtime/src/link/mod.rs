@@ -1,0 +1,21 @@
+//! Bytes between two processes.
+//!
+//! * [`frame`]: the header, a pure function over bytes; [`assemble`]: bytes in, frames out
+//! * [`value`] and [`strict`]: message bodies; [`parcel`]: one that is encoded; [`attach`]: descriptors that ride along
+//! * [`socket`]: the system calls; [`outgoing`]: frames that wait to be written; [`wire`]: when they are written
+//! * [`call`]: requests and their responses over one wire, and who reads it
+//! * [`library`]: the one thread a process that runs what must not wait for the user
+//!
+//! The wire is drawn in `docs/PROTOCOL.md`.
+
+pub(crate) mod assemble;
+pub(crate) mod attach;
+pub(crate) mod call;
+pub(crate) mod frame;
+pub(crate) mod library;
+pub(crate) mod outgoing;
+pub(crate) mod parcel;
+pub(crate) mod socket;
+pub(crate) mod strict;
+pub(crate) mod value;
+pub(crate) mod wire;

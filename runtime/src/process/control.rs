@@ -1,0 +1,201 @@
+//! What is said on control links: between the root and each actor, and between the root and its nursery.
+//!
+//! Drawn, with who says what when, in `docs/PROTOCOL.md`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::actor::address::{Address, Key};
+use crate::actor::definition::build_identity;
+use crate::exit::{ActorId, ExitReport, Panic};
+use crate::link::attach::Attached;
+use crate::link::frame::{Header, Kind};
+use crate::link::parcel::Parcel;
+use crate::link::value::EncodeError;
+use crate::link::wire::{Broken, Wire};
+use std::sync::Arc;
+
+/// `PRCN`, as a number.
+pub(crate) const MAGIC: u32 = 0x5052_434e;
+/// Raised whenever something on the wire changes.
+pub(crate) const VERSION: u16 = 1;
+
+/// The first thing either side says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) magic: u32,
+    pub(crate) version: u16,
+    pub(crate) build: u64,
+    pub(crate) pid: u32,
+}
+
+impl Hello {
+    pub(crate) fn mine() -> Hello {
+        Hello { magic: MAGIC, version: VERSION, build: build_identity(), pid: std::process::id() }
+    }
+
+    /// Whether the two sides can talk; the sentence says what differs.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mine = Hello::mine();
+        if self.magic != mine.magic {
+            return Err("the other side does not speak this protocol".to_owned());
+        }
+        if self.version != mine.version {
+            return Err(format!("the other side speaks protocol version {}, this side {}", self.version, mine.version));
+        }
+        if self.build != mine.build {
+            return Err(
+                "the other side is another build of this program; all processes of a family must be one build".to_owned()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A change of the environment: a name and its new value, or none.
+pub(crate) type EnvironmentChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// What a process is born with. Streams and directory travel as descriptors beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Birth {
+    pub(crate) entry: u32,
+    pub(crate) name: Option<String>,
+    pub(crate) environment: Vec<EnvironmentChange>,
+    pub(crate) umask: u32,
+    pub(crate) threads: usize,
+    pub(crate) mailbox_messages: usize,
+    pub(crate) mailbox_bytes: usize,
+    pub(crate) grace_ms: u64,
+    pub(crate) fresh: bool,
+    pub(crate) owned_by_root: bool,
+    pub(crate) capture: bool,
+    pub(crate) arguments: Parcel,
+}
+
+/// The streams and the directory of a process to be born; a missing one is `/dev/null`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Places {
+    pub(crate) stdin: Option<Attached>,
+    pub(crate) stdout: Option<Attached>,
+    pub(crate) stderr: Option<Attached>,
+    pub(crate) directory: Attached,
+}
+
+/// The root's first frame to a new child.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Boot {
+    pub(crate) hello: Hello,
+    pub(crate) family: Uuid,
+    pub(crate) id: ActorId,
+    pub(crate) key: Key,
+    pub(crate) name: String,
+    pub(crate) parent: (ActorId, String, u32),
+    /// The soft limit of open files that the program had before the family raised it.
+    pub(crate) open_files: Option<u64>,
+    pub(crate) birth: Birth,
+}
+
+/// A member asks for a child.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpawnRequest {
+    pub(crate) birth: Birth,
+    pub(crate) places: Places,
+}
+
+/// The answer: the child lives and has said hello, or the report of why it does not.
+pub(crate) type Spawned = Result<Born, ExitReport>;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Born {
+    pub(crate) id: ActorId,
+    pub(crate) key: Key,
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) grace_ms: u64,
+}
+
+/// What the root asks of the nursery, beside the descriptors in [`NurseryFork`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NurseryFork {
+    pub(crate) slot: u32,
+    pub(crate) fresh: bool,
+    pub(crate) control: Attached,
+    pub(crate) places: Places,
+}
+
+/// The nursery forked: the child's pid and a descriptor for it, or the error's number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Forked {
+    pub(crate) slot: u32,
+    pub(crate) child: Result<(u32, Attached), i32>,
+}
+
+/// The nursery reaped a child: its raw wait status.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Reaped {
+    pub(crate) slot: u32,
+    pub(crate) status: i32,
+}
+
+/// A child's last words.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LastWords {
+    Panicked(Panic),
+    NotStarted(String),
+}
+
+/// A member asks to be connected with an address, or to be told of an actor's end.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Connect {
+    To(Address),
+    Watch(ActorId),
+}
+
+/// Why not.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Refused {
+    Unknown,
+    Ended(ExitReport),
+    Failed(String),
+}
+
+/// A connection from another process of the family, to one of the receiver's ports.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    pub(crate) port: u32,
+    pub(crate) key: Key,
+    pub(crate) from: ActorId,
+    pub(crate) socket: Attached,
+}
+
+/// The answer to [`Connect::To`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Socket(pub(crate) Attached);
+
+/// An actor that the receiver knows of has ended; its owner gets what it returned.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    pub(crate) report: ExitReport,
+    pub(crate) value: Option<Parcel>,
+}
+
+/// A member asks that something be done to a descendant of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SignalRequest {
+    pub(crate) target: ActorId,
+    pub(crate) action: Action,
+}
+
+/// What can be done to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Action {
+    /// Ask, then SIGTERM after this many milliseconds, then SIGKILL.
+    Stop { grace_ms: u64 },
+    Terminate,
+    Kill,
+}
+
+/// Says something on a control link. Control frames are small and their own cause: nothing here waits.
+pub(crate) fn say<T: Serialize + 'static>(wire: &Arc<Wire>, kind: Kind, call: u64, body: &T) -> Result<Result<(), Broken>, EncodeError> {
+    wire.post(false, |queue| queue.push(Header::new(kind, call), |bytes| crate::link::value::encode(body, bytes)))
+}

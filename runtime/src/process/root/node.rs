@@ -1,0 +1,404 @@
+//! One actor as its root keeps it: its control link, its life, and how it ended.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::sync::{Notify, oneshot};
+
+use super::{Root, Value};
+use crate::actor::address::Key;
+use crate::exit::{ActorId, ErrorChain, ExitReport, KillReason, Outcome, StopStep};
+use crate::link::assemble::{Assembler, Body, Frame};
+use crate::link::frame::{FRAME_CAP, Kind};
+use crate::link::library::lock;
+use crate::link::parcel::Parcel;
+use crate::link::socket::{self, Received, Wait};
+use crate::link::value::DecodeError;
+use crate::link::wire::{Source, Wire};
+use crate::process::control::{Born, Hello, LastWords, SpawnRequest, say};
+use crate::process::handle;
+use crate::process::member::{Settled, decode};
+
+/// How long a child may take from its fork to its hello.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How much of a captured stderr is kept.
+const TAIL: usize = 16 * 1024;
+
+/// Who waits for a birth.
+pub(super) enum Spawner {
+    Here(oneshot::Sender<Settled>),
+    Member(Arc<Node>, u64),
+}
+
+pub(crate) struct Node {
+    pub(super) id: ActorId,
+    pub(super) name: String,
+    pub(super) grace_ms: u64,
+    pub(super) wire: Arc<Wire>,
+    key: Key,
+    assembler: Mutex<Assembler>,
+    life: Mutex<Life>,
+    ended: Notify,
+}
+
+struct Life {
+    spawner: Option<Spawner>,
+    /// Until it lives: what is needed to begin again.
+    request: Option<(ActorId, SpawnRequest)>,
+    /// The nursery that forked it is gone.
+    orphaned: bool,
+    pid: u32,
+    pidfd: Option<OwnedFd>,
+    /// The last frame: what the function returned, or how it did not.
+    last: Option<Outcome>,
+    value: Value,
+    /// The exact wait status, where a nursery could read it.
+    status: Option<i32>,
+    killed: Option<(Signal, KillReason)>,
+    stop: Option<StopStep>,
+    stderr: Option<Vec<u8>>,
+    stderr_fd: Option<OwnedFd>,
+    over: bool,
+}
+
+impl Node {
+    pub(super) fn new(id: ActorId, key: Key, name: String, grace_ms: u64, wire: Arc<Wire>, spawner: Spawner) -> Arc<Node> {
+        let life = Life {
+            spawner: Some(spawner),
+            request: None,
+            orphaned: false,
+            pid: 0,
+            pidfd: None,
+            last: None,
+            value: None,
+            status: None,
+            killed: None,
+            stop: None,
+            stderr: None,
+            stderr_fd: None,
+            over: false,
+        };
+        let assembler = Mutex::new(Assembler::new(FRAME_CAP));
+        Arc::new(Node { id, name, grace_ms, wire, key, assembler, life: Mutex::new(life), ended: Notify::new() })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        lock(&self.life).pid
+    }
+
+    /// The nursery has forked it.
+    pub(super) fn forked(&self, pid: u32, pidfd: OwnedFd) {
+        let mut life = lock(&self.life);
+        life.pid = pid;
+        life.pidfd = Some(pidfd);
+        if let Some((signal, _)) = life.killed {
+            life.send(signal);
+        }
+    }
+
+    pub(super) fn reaped(&self, status: i32) {
+        lock(&self.life).status = Some(status);
+    }
+
+    /// A copy of its pidfd, where it was forked.
+    pub(super) fn pidfd(&self) -> Option<io::Result<OwnedFd>> {
+        lock(&self.life).pidfd.as_ref().map(OwnedFd::try_clone)
+    }
+
+    /// Keeps what its birth was asked for with, in case its nursery ends before it is forked.
+    pub(super) fn remember(&self, owner: ActorId, request: SpawnRequest) {
+        let mut life = lock(&self.life);
+        if life.spawner.is_some() {
+            life.request = Some((owner, request));
+        }
+    }
+
+    /// Everything to begin an unborn child's birth again with.
+    pub(super) fn again(&self) -> Option<(ActorId, SpawnRequest, Spawner)> {
+        let mut life = lock(&self.life);
+        let (owner, request) = life.request.take()?;
+        Some((owner, request, life.spawner.take()?))
+    }
+
+    /// Its nursery is gone; true the first time.
+    pub(super) fn orphaned(&self) -> bool {
+        !std::mem::replace(&mut lock(&self.life).orphaned, true)
+    }
+
+    /// Sends a signal, now or when it has been forked.
+    pub(super) fn signal(&self, signal: Signal, reason: KillReason) {
+        let mut life = lock(&self.life);
+        if !life.over && life.status.is_none() {
+            life.killed = Some((signal, reason));
+            life.send(signal);
+        }
+    }
+
+    pub(super) fn stop_step(&self, step: StopStep) {
+        let mut life = lock(&self.life);
+        life.stop = life.stop.max(Some(step));
+    }
+
+    /// Whether it ends within this time.
+    pub(super) async fn ended_within(&self, time: Duration) -> bool {
+        let ended = async {
+            loop {
+                let rung = self.ended.notified();
+                tokio::pin!(rung);
+                rung.as_mut().enable();
+                if lock(&self.life).over {
+                    return;
+                }
+                rung.await;
+            }
+        };
+        tokio::time::timeout(time, ended).await.is_ok()
+    }
+
+    /// What only concerns this actor itself.
+    pub(super) fn heard(self: &Arc<Self>, _root: &'static Root, frame: Frame<'_>) -> Result<(), DecodeError> {
+        let call = frame.header.call;
+        match frame.header.kind {
+            Kind::Hello => {
+                let hello: Hello = decode(frame)?;
+                match hello.check() {
+                    Ok(()) => self.alive(hello.pid),
+                    Err(why) => {
+                        lock(&self.life).last = Some(Outcome::NotStarted(why));
+                        self.signal(Signal::KILL, KillReason::Handshake);
+                    }
+                }
+            }
+            Kind::Returned => {
+                let flags = frame.header.flags;
+                let body = match frame.body {
+                    Body::Borrowed(bytes) => bytes.to_vec(),
+                    Body::Owned(bytes) => bytes,
+                };
+                let mut life = lock(&self.life);
+                life.value = Some(Parcel { flags, body, descriptors: frame.descriptors });
+                life.last.get_or_insert(Outcome::Returned);
+            }
+            // With a call id, what the function returned; without, why it never ran.
+            Kind::Failed if call == 1 => {
+                let chain: ErrorChain = decode(frame)?;
+                lock(&self.life).last = Some(Outcome::Failed(chain));
+            }
+            Kind::Failed | Kind::Panicked => {
+                let outcome = match decode(frame)? {
+                    LastWords::Panicked(panic) => Outcome::Panicked(panic),
+                    LastWords::NotStarted(why) => Outcome::NotStarted(why),
+                };
+                lock(&self.life).last = Some(outcome);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// It said hello: its spawner gets its handle.
+    fn alive(self: &Arc<Self>, pid: u32) {
+        {
+            let mut life = lock(&self.life);
+            if life.pidfd.is_none() {
+                // The nursery was killed before it could say so. The child said it itself, so its pid is its own still.
+                life.pid = pid;
+                life.pidfd = Pid::from_raw(pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            }
+        }
+        let born = Born { id: self.id, key: self.key, name: self.name.clone(), pid, grace_ms: self.grace_ms };
+        self.settle(|spawner| match spawner {
+            Spawner::Here(sender) => {
+                let _ = sender.send(Ok(handle::register(born)));
+            }
+            Spawner::Member(member, call) => {
+                let _ = say(&member.wire, Kind::Spawned, call, &Ok::<_, ExitReport>(born));
+            }
+        });
+    }
+
+    fn settle(&self, tell: impl FnOnce(Spawner)) {
+        let (spawner, request) = {
+            let mut life = lock(&self.life);
+            (life.spawner.take(), life.request.take())
+        };
+        drop(request);
+        if let Some(spawner) = spawner {
+            tell(spawner);
+        }
+    }
+
+    /// The birth failed, if it had not succeeded before.
+    pub(super) fn settle_spawn(&self, failed: Result<std::convert::Infallible, Arc<ExitReport>>) {
+        let Err(report) = failed;
+        self.settle(|spawner| match spawner {
+            Spawner::Here(sender) => {
+                let _ = sender.send(Err(report));
+            }
+            Spawner::Member(member, call) => {
+                let _ = say(&member.wire, Kind::Spawned, call, &Err::<Born, _>((*report).clone()));
+            }
+        });
+    }
+
+    /// Reads what has arrived; false at the end of the link.
+    fn drain(self: &Arc<Self>, root: &'static Root) -> bool {
+        let mut assembler = lock(&self.assembler);
+        loop {
+            let received = socket::receive(self.wire.fd(), &mut assembler, Wait::No);
+            loop {
+                match assembler.next() {
+                    Ok(Some(frame)) => {
+                        if let Err(error) = root.heard(self, frame) {
+                            tracing::error!(actor = %self.id, %error, "a control frame could not be read");
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(actor = %self.id, %error, "a control link failed; its actor is killed");
+                        self.signal(Signal::KILL, KillReason::Handshake);
+                        return false;
+                    }
+                }
+            }
+            match received {
+                Ok(Received::Bytes(_, false)) => {}
+                Ok(Received::Bytes(_, true) | Received::Nothing) => return true,
+                Ok(Received::End) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// The report, once: after everything that it had sent was read.
+    pub(super) fn conclude(self: &Arc<Self>, root: &'static Root, not_started: Option<String>) -> Option<(ExitReport, Value)> {
+        self.drain(root);
+        let stderr = lock(&self.life).stderr_fd.take();
+        if let Some(fd) = stderr {
+            self.take_stderr(&fd);
+        }
+        let mut life = lock(&self.life);
+        if std::mem::replace(&mut life.over, true) {
+            return None;
+        }
+        let outcome = not_started.map_or_else(|| life.outcome(), Outcome::NotStarted);
+        let ran = matches!(outcome, Outcome::Returned | Outcome::Failed(_));
+        let value = life.value.take().filter(|_| ran);
+        let report = ExitReport {
+            id: self.id,
+            name: self.name.clone(),
+            pid: life.pid,
+            outcome,
+            stop: life.stop,
+            stderr: life.stderr.take().map(|tail| String::from_utf8_lossy(&tail).into_owned()),
+        };
+        life.pidfd = None;
+        drop(life);
+        self.wire.shut();
+        self.ended.notify_waiters();
+        Some((report, value))
+    }
+
+    fn take_stderr(&self, fd: &OwnedFd) -> bool {
+        let mut chunk = [0; 4096];
+        loop {
+            match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut chunk)) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    let mut life = lock(&self.life);
+                    let tail = life.stderr.get_or_insert_default();
+                    tail.extend_from_slice(&chunk[..count]);
+                    let excess = tail.len().saturating_sub(TAIL);
+                    tail.drain(..excess);
+                }
+                Err(rustix::io::Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl Life {
+    fn send(&self, signal: Signal) {
+        if let Some(pidfd) = &self.pidfd {
+            let _ = pidfd_send_signal(pidfd, signal);
+        }
+    }
+
+    /// How it ended, by its last frame and its wait status together.
+    fn outcome(&mut self) -> Outcome {
+        let Some(status) = self.status else { return self.last.take().unwrap_or(Outcome::Lost) };
+        if libc::WIFSIGNALED(status) {
+            let signal = libc::WTERMSIG(status);
+            return match (self.last.take(), self.killed) {
+                // A panic that aborts says so before the abort.
+                (Some(panic @ Outcome::Panicked(_)), _) if signal == libc::SIGABRT => panic,
+                (Some(why @ Outcome::NotStarted(_)), _) => why,
+                (_, Some((sent, reason))) if sent.as_raw() == signal => Outcome::Killed { signal, reason },
+                _ => Outcome::Signalled { signal, core: libc::WCOREDUMP(status) },
+            };
+        }
+        match self.last.take() {
+            Some(last) => last,
+            None if self.spawner.is_some() => {
+                Outcome::NotStarted(format!("it exited with code {} before its function ran", libc::WEXITSTATUS(status)))
+            }
+            None => Outcome::Exited(libc::WEXITSTATUS(status)),
+        }
+    }
+}
+
+/// Reads an actor's control link until it ends.
+pub(super) async fn read(root: &'static Root, node: Arc<Node>) {
+    let source = match socket::watch(Source(node.wire.clone()), Interest::READABLE) {
+        Ok(source) => source,
+        Err(error) => {
+            node.signal(Signal::KILL, KillReason::Handshake);
+            root.conclude(&node, Some(format!("its control link could not be watched: {error}")));
+            return;
+        }
+    };
+    let greeted = tokio::time::sleep(HANDSHAKE);
+    tokio::pin!(greeted);
+    loop {
+        let waiting = lock(&node.life).spawner.is_some();
+        tokio::select! {
+            biased;
+            ready = source.readable() => {
+                let Ok(mut ready) = ready else { return };
+                ready.clear_ready();
+                if !node.drain(root) {
+                    return;
+                }
+            }
+            () = &mut greeted, if waiting => {
+                node.signal(Signal::KILL, KillReason::Handshake);
+                greeted.as_mut().reset(tokio::time::Instant::now() + HANDSHAKE);
+            }
+        }
+        if lock(&node.life).over {
+            return;
+        }
+    }
+}
+
+/// Keeps the end of an actor's stderr.
+pub(super) async fn capture(node: Arc<Node>, stderr: OwnedFd) {
+    let _ = rustix::io::ioctl_fionbio(&stderr, true);
+    let Ok(copy) = stderr.try_clone() else { return };
+    {
+        let mut life = lock(&node.life);
+        life.stderr = Some(Vec::new());
+        life.stderr_fd = Some(copy);
+    }
+    let Ok(source) = socket::watch(stderr, Interest::READABLE) else { return };
+    while let Ok(mut ready) = source.readable().await {
+        if !node.take_stderr(source.get_ref()) || lock(&node.life).over {
+            return;
+        }
+        ready.clear_ready();
+    }
+}

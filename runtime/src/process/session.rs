@@ -1,0 +1,140 @@
+//! A `main`, or a test, from its beginning to its end.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::error::InitError;
+use super::init::{self, Test};
+use super::root::{self, Root};
+use super::signals;
+use crate::link::library;
+use crate::link::wire;
+use crate::wait::{self, Entered};
+
+/// What `#[procession::main]` was told.
+#[derive(Clone, Copy, Debug)]
+pub struct MainOptions {
+    /// Runs in the nursery before anything else.
+    pub preload: Option<fn()>,
+    /// Whether INT, TERM and HUP stop the family in order.
+    pub signals: bool,
+}
+
+/// Which runtime an async `main` runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum Flavor {
+    /// This thread alone.
+    CurrentThread,
+    /// This many threads, or as many as there are cores.
+    MultiThread {
+        /// How many.
+        workers: Option<usize>,
+    },
+}
+
+/// A program between its beginning and its end; the end stops what is left of its family.
+#[must_use = "the session ends the family when it is dropped"]
+#[derive(Debug)]
+pub struct Session {
+    signals: bool,
+}
+
+/// Begins a `main`. Never returns in a helper process.
+pub fn start(options: MainOptions) -> Session {
+    begin(init::begin(options.preload, None), options.signals)
+}
+
+/// Begins a test. Never returns in a helper process.
+pub fn start_test(module: &'static str, name: &'static str) -> Session {
+    begin(init::begin(None, Some(Test { module, name })), false)
+}
+
+fn begin(initialised: Result<(), InitError>, signals: bool) -> Session {
+    if let Err(error) = initialised {
+        // Every spawn says so too; here it is known before anything ran.
+        tracing::error!(%error, "procession could not be initialised");
+    }
+    if signals {
+        root::on_founding(handle_signals);
+    }
+    Session { signals }
+}
+
+impl Session {
+    /// Stops what is left of the family, each process with its own grace, and waits for it.
+    pub fn end(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(root) = root::existing() else { return };
+        if std::thread::panicking() {
+            root.kill_all();
+        }
+        let _ = wait::block_on(root.shut_down(), None);
+        root.reopen();
+        wire::flush_all(std::time::Instant::now() + Duration::from_secs(1));
+    }
+}
+
+/// Runs an async `main`.
+pub fn block_on<F: Future>(flavor: Flavor, future: F) -> F::Output {
+    let built = match flavor {
+        Flavor::CurrentThread => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Flavor::MultiThread { workers } => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            if let Some(workers) = workers {
+                builder.worker_threads(workers);
+            }
+            builder.enable_all().build()
+        }
+    };
+    match built {
+        Ok(runtime) => {
+            let _entered = Entered::new();
+            runtime.block_on(future)
+        }
+        // As tokio's own `main` does: without a runtime there is no program.
+        Err(error) => panic!("the runtime of `main` could not be started: {error}"),
+    }
+}
+
+/// Stops the family in order: asks everyone to stop, then SIGTERM, then SIGKILL, with the grace that each asked for; returns when
+/// nobody is left. For programs that handle signals themselves. Spawns fail from now on.
+pub async fn shutdown() {
+    if let Some(root) = root::existing() {
+        root.shut_down().await;
+    }
+}
+
+/// The first signal stops the family in order and ends this process as the signal would have; a second one kills.
+fn handle_signals(root: &'static Root) {
+    let Ok(library) = library::handle() else { return };
+    let _entered = library.enter();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        match signal(kind) {
+            Ok(listening) => {
+                library.spawn(heed(root, kind, listening));
+            }
+            Err(error) => tracing::warn!(%error, "a signal cannot be handled"),
+        }
+    }
+}
+
+async fn heed(root: &'static Root, kind: SignalKind, mut signal: Signal) {
+    signal.recv().await;
+    let again = async {
+        signal.recv().await;
+        root.kill_all();
+        root.shut_down().await;
+    };
+    tokio::select! {
+        () = root.shut_down() => {}
+        () = again => {}
+    }
+    signals::end_by(kind.as_raw_value());
+}

@@ -1,0 +1,150 @@
+//! Waiting on a thread of one's own: the engine behind every `.blocking()`.
+//!
+//! Everything that waits in this library is written once, as a future. [`block_on`] drives such a future on the calling thread,
+//! with one difference to an executor's: a future that waits for bytes on a socket which nobody else reads can ask, while it
+//! is polled, to *lead* ([`lead`]). The thread then blocks in that socket's own read instead of parking, and there is
+//! no second thread on the way of a reply.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+/// Something that a blocked thread can do for everyone until its own future is ready.
+pub(crate) trait Lead {
+    /// Blocks until something arrived, the deadline passed, or the source ended, and hands out what came.
+    fn lead(self: Arc<Self>, deadline: Option<Instant>);
+}
+
+thread_local! {
+    static BLOCKING: Cell<bool> = const { Cell::new(false) };
+    static LEADING: RefCell<Option<Arc<dyn Lead>>> = const { RefCell::new(None) };
+    static PARKER: Arc<Parker> = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
+}
+
+struct Parker {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// Whether the future being polled is driven by [`block_on`] on this thread.
+pub(crate) fn is_blocking() -> bool {
+    BLOCKING.get()
+}
+
+/// Asks the surrounding [`block_on`] to block in `source` instead of parking, once the poll under way returns `Pending`.
+pub(crate) fn lead(source: Arc<dyn Lead>) {
+    LEADING.set(Some(source));
+}
+
+/// Panics where blocking would stall an async runtime, and says what to write instead.
+#[track_caller]
+pub(crate) fn refuse_async_context(operation: &str) {
+    if !is_blocking() && tokio::runtime::Handle::try_current().is_ok() && !blocking_allowed() {
+        panic!("`{operation}.blocking()` was called in async code and would stall its runtime; write `{operation}.await`");
+    }
+}
+
+/// Inside `spawn_blocking` and `block_in_place` a runtime's handle is current, but blocking is what these are for.
+/// `Handle::block_on` is the only thing that tokio lets one ask: entering a runtime twice is refused by a panic of its own.
+fn blocking_allowed() -> bool {
+    // A thread that drives a runtime refuses to be entered again; a `spawn_blocking` thread does not. The check itself must not
+    // print a panic message, so it asks for a task id: only a task being polled has one.
+    tokio::task::try_id().is_none() && !ENTERED.get()
+}
+
+thread_local! {
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as one that drives a runtime of this library's for as long as the guard lives.
+pub(crate) struct Entered(bool);
+
+impl Entered {
+    pub(crate) fn new() -> Entered {
+        Entered(ENTERED.replace(true))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        ENTERED.set(self.0);
+    }
+}
+
+/// Runs `future` to its end on this thread, or gives up at the deadline.
+pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
+    let mut future = pin!(future);
+    PARKER.with(|parker| {
+        let waker = Waker::from(parker.clone());
+        let mut context = Context::from_waker(&waker);
+        loop {
+            parker.woken.store(false, Ordering::Release);
+            let before = BLOCKING.replace(true);
+            let polled = future.as_mut().poll(&mut context);
+            BLOCKING.set(before);
+            let leading = LEADING.take();
+            if let Poll::Ready(output) = polled {
+                return Some(output);
+            }
+            let now = deadline.map(|_| Instant::now());
+            if let (Some(now), Some(deadline)) = (now, deadline)
+                && now >= deadline
+            {
+                return None;
+            }
+            match leading {
+                Some(source) => source.lead(deadline),
+                None => {
+                    while !parker.woken.load(Ordering::Acquire) {
+                        match (deadline, now) {
+                            (Some(deadline), Some(_)) => match deadline.checked_duration_since(Instant::now()) {
+                                Some(left) if !left.is_zero() => thread::park_timeout(left),
+                                _ => break,
+                            },
+                            _ => thread::park(),
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_future_woken_from_another_thread_ends() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let other = thread::spawn(move || sender.send(7));
+        assert_eq!(block_on(receiver, None), Some(Ok(7)));
+        assert!(other.join().is_ok());
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait() {
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(20);
+        assert!(block_on(std::future::pending::<()>(), Some(deadline)).is_none());
+        assert!(start.elapsed() >= Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,6 @@
+//! The system calls main with nothing.
+
+#[procession::main]
+async fn main(arguments: Vec<String>) {
+    drop(arguments);
+}
