@@ -24,9 +24,21 @@ impl Error {
     }
 }
 
-impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Error {
+impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Error {
-        Error(error.into())
+        Error(Box::new(error))
+    }
+}
+
+impl From<Error> for Box<dyn StdError + Send + Sync> {
+    fn from(error: Error) -> Self {
+        error.0
+    }
+}
+
+impl From<Error> for Box<dyn StdError> {
+    fn from(error: Error) -> Self {
+        error.0
     }
 }
 

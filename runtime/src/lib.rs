@@ -6,6 +6,7 @@ mod error;
 mod exit;
 mod link;
 mod process;
+mod service;
 mod wait;
 
 pub use actor::current::{Current, Parent, current};
@@ -24,11 +25,15 @@ pub use process::error::{InitError, JoinError, SpawnError};
 pub use process::handle::{Actor, ChildInfo, Exit, Join, Process, Stop, children};
 pub use process::init::init;
 pub use process::session::shutdown;
+pub use service::client::ServiceError;
+pub use service::pipe::{Pipe, PipeEnd, PipeError, PipeRecv, PipeSend};
+pub use service::queue::{Get, GetError, Put, PutError, PutReason, Queue};
+pub use service::lock::{Acquire, Lock, LockError, LockGuard, Releasing};
 pub use procession_macros::{main, process_actor, test};
 
 /// What most programs use.
 pub mod prelude {
-    pub use crate::{Actor, ActorRef, Mailbox, Process, Reply, process_actor};
+    pub use crate::{Actor, ActorRef, Lock, Mailbox, Pipe, PipeEnd, Process, Queue, Reply, process_actor};
     pub use serde::{Deserialize, Serialize};
 }
 

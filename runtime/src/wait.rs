@@ -7,12 +7,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Something that a blocked thread can do for everyone until its own future is ready.
 pub(crate) trait Lead {
@@ -23,6 +23,7 @@ pub(crate) trait Lead {
 thread_local! {
     static BLOCKING: Cell<bool> = const { Cell::new(false) };
     static LEADING: RefCell<Option<Arc<dyn Lead>>> = const { RefCell::new(None) };
+    static ALARM: Cell<Option<Instant>> = const { Cell::new(None) };
     static PARKER: Arc<Parker> = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
 }
 
@@ -51,6 +52,33 @@ pub(crate) fn is_blocking() -> bool {
 /// Asks the surrounding [`block_on`] to block in `source` instead of parking, once the poll under way returns `Pending`.
 pub(crate) fn lead(source: Arc<dyn Lead>) {
     LEADING.set(Some(source));
+}
+
+/// Asks the surrounding [`block_on`] to poll again at this time, once the poll under way returns `Pending`.
+fn alarm(at: Instant) {
+    ALARM.set(Some(ALARM.get().map_or(at, |earlier| earlier.min(at))));
+}
+
+/// Waits for `future` no longer than this, in a task and on a blocked thread alike; `None` where time ran out. The future is
+/// still there then.
+pub(crate) async fn within<F: Future + Unpin>(timeout: Option<Duration>, future: &mut F) -> Option<F::Output> {
+    let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else { return Some(future.await) };
+    let mut sleep = None;
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(output) = Pin::new(&mut *future).poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        if is_blocking() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(None);
+            }
+            alarm(deadline);
+            return Poll::Pending;
+        }
+        let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        sleep.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// Panics where blocking would stall an async runtime, and says what to write instead.
@@ -88,6 +116,16 @@ impl Drop for Entered {
     }
 }
 
+/// Runs `future` to its end on this thread.
+pub(crate) fn forever<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Some(output) = block_on(future.as_mut(), None) {
+            return output;
+        }
+    }
+}
+
 /// Runs `future` to its end on this thread, or gives up at the deadline.
 pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
     let mut future = pin!(future);
@@ -99,26 +137,25 @@ pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Optio
             let before = BLOCKING.replace(true);
             let polled = future.as_mut().poll(&mut context);
             BLOCKING.set(before);
-            let leading = LEADING.take();
+            let (leading, alarm) = (LEADING.take(), ALARM.take());
             if let Poll::Ready(output) = polled {
                 return Some(output);
             }
-            let now = deadline.map(|_| Instant::now());
-            if let (Some(now), Some(deadline)) = (now, deadline)
-                && now >= deadline
-            {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return None;
             }
+            let until = match (deadline, alarm) {
+                (Some(deadline), Some(alarm)) => Some(deadline.min(alarm)),
+                (either, None) | (None, either) => either,
+            };
             match leading {
-                Some(source) => source.lead(deadline),
+                Some(source) => source.lead(until),
                 None => {
                     while !parker.woken.load(Ordering::Acquire) {
-                        match (deadline, now) {
-                            (Some(deadline), Some(_)) => match deadline.checked_duration_since(Instant::now()) {
-                                Some(left) if !left.is_zero() => thread::park_timeout(left),
-                                _ => break,
-                            },
-                            _ => thread::park(),
+                        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                            None => thread::park(),
+                            Some(Duration::ZERO) => break,
+                            Some(left) => thread::park_timeout(left),
                         }
                     }
                 }
@@ -130,7 +167,6 @@ pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_future_woken_from_another_thread_ends() {

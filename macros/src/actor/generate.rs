@@ -149,6 +149,7 @@ fn traits(function: &Function, options: &Options, signature: &Signature) -> Toke
     }
     let output = signature.output.travelling();
     let scope = signature.output.scope();
+    let failure = signature.output.failure();
     let locals: Vec<Ident> = (0..signature.parameters.len())
         .map(|index| format_ident!("argument_{index}", span = Span::mixed_site()))
         .collect();
@@ -200,6 +201,8 @@ fn traits(function: &Function, options: &Options, signature: &Signature) -> Toke
             fn entry() -> &'static ::procession::__private::Entry {
                 &__ENTRY
             }
+
+            #failure
         }
 
         #call

@@ -65,6 +65,18 @@ impl Output {
         })
     }
 
+    /// How the runtime learns of a returned error that became an `ErrorChain`, for the exit report.
+    pub(crate) fn failure(&self) -> TokenStream {
+        match self {
+            Self::Chained { .. } => quote! {
+                fn failure(output: &Self::Output) -> ::core::option::Option<::procession::ErrorChain> {
+                    output.as_ref().err().cloned()
+                }
+            },
+            Self::Unit | Self::Value(_) => TokenStream::new(),
+        }
+    }
+
     /// The type that the spawner gets, shown at the written one.
     pub(crate) fn travelling(&self) -> TokenStream {
         match self {

@@ -8,6 +8,7 @@ use tokio::io::Interest;
 
 use super::address::Address;
 use super::family::{Refusal, family};
+use super::inbound;
 use crate::exit::{ActorId, ExitReport};
 use crate::link::assemble::{Assembler, Body};
 use crate::link::call::{Ending, Link, LinkError};
@@ -72,7 +73,12 @@ impl Peer {
         if let Some(link) = self.link.get() {
             return Ok(link);
         }
-        let Some(family) = family() else { return Err(Unreachable::Unknown) };
+        let Some(family) = family() else {
+            // No family yet: this is the root-to-be, and all there is are its own services.
+            let (mine, theirs) = socket::pair().map_err(|error| Unreachable::Failed(error.to_string()))?;
+            inbound::introduce(self.address.port, self.address.key, ActorId::ROOT, theirs);
+            return Ok(self.link.get_or_init(|| Link::new(mine, reply_handed_on)));
+        };
         match family.connect(self.address).await {
             Ok(Ok(fd)) => Ok(self.link.get_or_init(|| Link::new(fd, reply_handed_on))),
             Ok(Err(Refusal::Ended(report))) => Err(Unreachable::Ending(Ending::Died(report))),

@@ -298,6 +298,12 @@ impl Assembler {
         }
     }
 
+    /// What has arrived and was not given out; `None` where that is more than plain bytes of the window.
+    pub(crate) fn unread(&self) -> Option<&[u8]> {
+        let plain = self.large.is_none() && self.waiting.is_empty() && self.failed.is_none();
+        self.window.get(self.taken..).filter(|_| plain)
+    }
+
     /// Whether no byte is here that has not been given out as part of a frame.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

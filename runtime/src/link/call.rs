@@ -93,6 +93,8 @@ type Calls = HashMap<u64, Slot, BuildHasherDefault<IdHasher>>;
 enum Slot {
     Waiting { waker: Option<Waker>, moved: bool },
     Done(Result<Parcel, Ending>),
+    /// The caller has gone; a response still has to be undone.
+    Orphan(Undo),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -217,7 +219,7 @@ impl Link {
             match state.calls.get_mut(&call) {
                 Some(slot @ Slot::Waiting { .. }) => match std::mem::replace(slot, Slot::Done(result)) {
                     Slot::Waiting { waker, .. } => waker,
-                    Slot::Done(_) => None,
+                    _ => None,
                 },
                 _ => None,
             }
@@ -236,11 +238,12 @@ impl Link {
         }
         let mut wakers = Vec::new();
         let mut moved = Vec::new();
+        let mut undone = Vec::new();
         let mut closed = false;
         {
             let mut state = lock(&self.state);
             while let Some(frame) = assembler.next().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-                closed |= state.take(frame, &mut wakers, &mut moved);
+                closed |= state.take(frame, &mut wakers, &mut moved, &mut undone);
             }
         }
         drop(assembler);
@@ -250,6 +253,9 @@ impl Link {
         }
         for (call, fd) in moved {
             (self.on_moved)(self.clone(), call, fd);
+        }
+        for (undo, parcel) in undone {
+            undo(self, parcel);
         }
         Ok(received)
     }
@@ -310,6 +316,18 @@ impl Link {
         }
     }
 
+    /// Reads for those who left without their response, unless somebody else does by now.
+    async fn read_orphans(self: Arc<Self>) {
+        {
+            let mut state = lock(&self.state);
+            if state.reader != Reader::Nobody || state.silent {
+                return;
+            }
+            state.reader = Reader::Task;
+        }
+        self.read().await;
+    }
+
     async fn read(self: Arc<Self>) {
         let _seat = Seat(self.clone());
         let Ok(source) = socket::watch(Source(self.wire.clone()), Interest::READABLE) else { return };
@@ -346,7 +364,7 @@ impl Lead for Link {
 
 impl State {
     /// Takes one frame; true for the far end's `Closed`.
-    fn take(&mut self, frame: Frame<'_>, wakers: &mut Vec<Waker>, moved: &mut Vec<(u64, OwnedFd)>) -> bool {
+    fn take(&mut self, frame: Frame<'_>, wakers: &mut Vec<Waker>, moved: &mut Vec<(u64, OwnedFd)>, undone: &mut Vec<(Undo, Parcel)>) -> bool {
         let Frame { header, body, mut descriptors, .. } = frame;
         let result = match header.kind {
             // A reply that was handed on is no longer this link's to give.
@@ -385,10 +403,18 @@ impl State {
             // Kinds of a later version or another room: not this link's business.
             _ => return false,
         };
-        if let Some(slot @ Slot::Waiting { .. }) = self.calls.get_mut(&header.call)
-            && let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Done(result))
-        {
-            wakers.extend(waker);
+        match self.calls.get_mut(&header.call) {
+            Some(slot @ Slot::Waiting { .. }) => {
+                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Done(result)) {
+                    wakers.extend(waker);
+                }
+            }
+            Some(Slot::Orphan(_)) => {
+                if let (Some(Slot::Orphan(undo)), Ok(parcel)) = (self.calls.remove(&header.call), result) {
+                    undone.push((undo, parcel));
+                }
+            }
+            _ => {}
         }
         false
     }
@@ -396,7 +422,7 @@ impl State {
     fn next_waiter(&mut self) -> Option<Waker> {
         self.calls.values_mut().find_map(|slot| match slot {
             Slot::Waiting { waker, .. } => waker.take(),
-            Slot::Done(_) => None,
+            Slot::Done(_) | Slot::Orphan(_) => None,
         })
     }
 }
@@ -418,6 +444,17 @@ impl Call {
     pub(crate) fn or_undo(mut self, undo: Undo) -> Call {
         self.undo = Some(undo);
         self
+    }
+
+    /// Tells the far end that the response is no longer wanted. It answers all the same: with what it had sent already, or with
+    /// `NoReply`.
+    pub(crate) fn cancel(&self) {
+        self.say_cancel();
+    }
+
+    fn say_cancel(&self) {
+        let cancel = Header::new(Kind::Cancel, self.call);
+        let _ = self.link.wire.send(false, |queue| queue.push_bare(cancel));
     }
 
     fn resign(&mut self) {
@@ -482,17 +519,33 @@ impl Future for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.finished {
-            let slot = lock(&self.link.state).calls.remove(&self.call);
-            match (slot, self.undo.take()) {
-                (Some(Slot::Done(Ok(answer))), Some(undo)) => undo(&self.link, answer),
-                (Some(Slot::Done(Err(_))) | None, _) => {}
-                _ => {
-                    let cancel = Header::new(Kind::Cancel, self.call);
-                    let _ = self.link.wire.send(false, |queue| queue.push_bare(cancel));
+        if self.finished {
+            return;
+        }
+        let mut state = lock(&self.link.state);
+        let slot = state.calls.remove(&self.call);
+        let unread = state.reader == Reader::Nobody || self.leading;
+        match (slot, self.undo.take()) {
+            (Some(Slot::Done(Ok(parcel))), Some(undo)) => {
+                drop(state);
+                undo(&self.link, parcel);
+            }
+            (Some(Slot::Waiting { .. }), Some(undo)) => {
+                // The response may be on its way: somebody has to see it come.
+                state.calls.insert(self.call, Slot::Orphan(undo));
+                drop(state);
+                self.say_cancel();
+                self.resign();
+                if unread && let Ok(library) = library::handle() {
+                    library.spawn(self.link.clone().read_orphans());
                 }
             }
-            self.resign();
+            (Some(Slot::Waiting { .. } | Slot::Done(Ok(_))), None) => {
+                drop(state);
+                self.say_cancel();
+            }
+            _ => drop(state),
         }
+        self.resign();
     }
 }

@@ -22,12 +22,15 @@ impl Parcel {
     pub(crate) fn of<T: Serialize + 'static>(value: T) -> Result<Parcel, EncodeError> {
         match value::take_block(value) {
             Ok(body) => Ok(Parcel { flags: Flags::BLOCK, body, descriptors: Vec::new() }),
-            Err(value) => {
-                let mut body = Vec::new();
-                let encoding = value::encode(&value, &mut body)?;
-                Ok(Parcel { flags: encoding.flags, body, descriptors: encoding.descriptors })
-            }
+            Err(value) => Parcel::encode(&value),
         }
+    }
+
+    /// Encodes `value`, which stays with the caller.
+    pub(crate) fn encode<T: Serialize + 'static>(value: &T) -> Result<Parcel, EncodeError> {
+        let mut body = Vec::new();
+        let encoding = value::encode(value, &mut body)?;
+        Ok(Parcel { flags: encoding.flags, body, descriptors: encoding.descriptors })
     }
 
     /// Decodes the value.

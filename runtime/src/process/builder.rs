@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -167,9 +167,27 @@ fn stream(stream: Stream, mine: impl AsFd) -> io::Result<Option<Attached>> {
         Stream::Inherit => match fcntl_dupfd_cloexec(mine, 3) {
             Ok(fd) => Ok(Some(Attached(fd))),
             // A process whose own stream is closed has none to pass on.
-            Err(rustix::io::Errno::BADF) => Ok(None),
+            Err(rustix::io::Errno::BADF) => {
+                plug_streams();
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         },
+    }
+}
+
+/// Puts `/dev/null` in the place of standard streams that this process has closed, as std does at a program's start: or a socket
+/// of the family would come to lie there, and every child would be given it as its stream.
+pub(crate) fn plug_streams() {
+    for number in 0..=2 {
+        // SAFETY: asks for the flags of a number, open or not.
+        let closed = unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
+        if closed && let Ok(null) = open(c"/dev/null", OFlags::RDWR, Mode::empty()) {
+            // The kernel gives the lowest free number. Another thread may have been quicker.
+            if null.as_raw_fd() == number {
+                std::mem::forget(null);
+            }
+        }
     }
 }
 
@@ -243,8 +261,7 @@ impl<R: Message, M: Message> Handle for Actor<R, M> {
 /// A process about to be spawned: await it (or call `.blocking()`) for the handle.
 ///
 /// It is ready when the child has started and joined the family; a child that dies before that is an error, in milliseconds.
-/// Dropped before it is ready, the child may live all the same: it is listed in [`children`](crate::children) and ends
-/// with its owner.
+/// Dropped before it is ready, or given up on after its timeout, the child is killed as soon as it is there.
 #[must_use = "nothing is spawned until this is awaited (or `.blocking()` is called)"]
 pub struct Spawn<A: ProcessActor> {
     options: Options,
@@ -267,11 +284,17 @@ where
         let arguments = Parcel::of(self.arguments)?;
         let request = self.options.into_request(entry, arguments)?;
         let settled = match here {
-            Here::Root(root) => root.spawn(request)?,
+            Here::Root(root) => match root.spawn(request) {
+                Err(error) if root.is_closing() => {
+                    tracing::debug!(%error, "a spawn came too late");
+                    return Err(SpawnError::ShuttingDown);
+                }
+                begun => begun?,
+            },
             Here::Member(member) => member.spawn(&request)?,
         };
         match settled.await {
-            Ok(Ok(child)) => Ok(A::Handle::of(Born(child))),
+            Ok(Ok(newborn)) => newborn.claim().map(|child| A::Handle::of(Born(child))).ok_or(SpawnError::ShuttingDown),
             Ok(Err(report)) => Err(SpawnError::Died(report)),
             Err(_) => Err(SpawnError::ShuttingDown),
         }

@@ -32,11 +32,32 @@ pub(crate) struct Child {
 static CHILDREN: Mutex<Option<HashMap<ActorId, Arc<Child>>>> = Mutex::new(None);
 
 /// A child is born; its spawner is about to hear of it.
-pub(crate) fn register(born: Born) -> Arc<Child> {
+fn register(born: Born) -> Arc<Child> {
     let id = born.id;
     let child = Arc::new(Child { born, report: OnceLock::new(), value: Mutex::new(None), bell: Notify::new() });
     lock(&CHILDREN).get_or_insert_default().insert(id, child.clone());
     child
+}
+
+/// A child on its way to its spawner. Where that has stopped waiting, nobody would ever have a handle to it: it is killed.
+pub(crate) struct Newborn(Option<Arc<Child>>);
+
+impl Newborn {
+    pub(crate) fn new(born: Born) -> Newborn {
+        Newborn(Some(register(born)))
+    }
+
+    pub(crate) fn claim(mut self) -> Option<Arc<Child>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take() {
+            builder::act(child.born.id, Action::Kill);
+        }
+    }
 }
 
 /// A child has ended.
@@ -52,10 +73,9 @@ pub(crate) fn ended(report: &Arc<ExitReport>, value: Option<Parcel>) {
 /// The living children of this process: those it spawned that have not ended.
 pub fn children() -> Vec<ChildInfo> {
     let mut children: Vec<_> = match lock(&CHILDREN).as_ref() {
-        Some(children) => children
-            .values()
-            .map(|child| ChildInfo { id: child.born.id, name: child.born.name.clone(), pid: child.born.pid })
-            .collect(),
+        Some(children) => {
+            children.values().map(|child| ChildInfo { id: child.born.id, name: child.born.name.clone(), pid: child.born.pid }).collect()
+        }
         None => Vec::new(),
     };
     children.sort_by_key(|child| child.id);

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::builder::base_environment;
 use super::error::InitError;
 use super::nursery::{self, Newborn};
 use super::{boot, signals};
@@ -126,6 +127,7 @@ pub(crate) fn exec_fresh(newborn: &Newborn) -> ! {
 fn become_helper(marker: &str, preload: Option<fn()>, threads: usize) -> ! {
     wait_for_harness(threads);
     if marker == "nursery" {
+        close_inherited();
         let link = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3);
         let null = fs::File::open("/dev/null");
         if let (Ok(link), Ok(null)) = (link, null)
@@ -137,9 +139,25 @@ fn become_helper(marker: &str, preload: Option<fn()>, threads: usize) -> ! {
         && let (Some(control), Some(lifeline)) = (given(control), given(lifeline))
         && signals::hear_again().is_ok()
     {
+        base_environment();
         boot::live(Newborn { control, lifeline });
     }
     std::process::exit(boot::UNSETTLED)
+}
+
+/// Closes what the root happened to have open without close-on-exec when it started this process: no child is to hold it.
+/// What this image has opened itself so far is close-on-exec, as everything of std's is, and stays.
+fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|&fd| fd > 2) {
+        // SAFETY: asks for the flags of a number, open or not.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: it came through an exec, so nothing in this image owns it.
+            unsafe { libc::close(fd) };
+        }
+    }
 }
 
 /// A descriptor that the marker names.

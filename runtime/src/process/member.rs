@@ -28,7 +28,7 @@ use crate::link::value::{self, DecodeError, EncodeError};
 use crate::link::wire::{Source, Wire};
 
 /// How a spawn came out.
-pub(crate) type Settled = Result<Arc<handle::Child>, Arc<ExitReport>>;
+pub(crate) type Settled = Result<handle::Newborn, Arc<ExitReport>>;
 
 enum Pending {
     Connect(oneshot::Sender<Connected>),
@@ -124,7 +124,7 @@ impl Member {
                 let pending = lock(&self.pending).remove(&call);
                 if let Some(Pending::Spawn(sender)) = pending {
                     // Registered before the spawner wakes: news of the child's end may be right behind.
-                    let _ = sender.send(spawned.map(handle::register).map_err(Arc::new));
+                    let _ = sender.send(spawned.map(handle::Newborn::new).map_err(Arc::new));
                 }
             }
             Kind::Ended => {
@@ -243,4 +243,3 @@ impl Member {
         }
     }
 }
-

@@ -15,20 +15,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::control::{Forked, Hello, LastWords, NurseryFork, Places, Reaped, say};
+use super::builder::base_environment;
+use super::control::{Forked, Hello, LastWords, NurseryFork, Places, Reaped};
 use super::{boot, init, lifeline, signals, strays};
 use crate::link::assemble::{Assembler, Body};
 use crate::link::attach::Attached;
-use crate::link::frame::{FRAME_CAP, Kind};
+use crate::link::frame::{FRAME_CAP, Header, Kind};
+use crate::link::outgoing::Outgoing;
 use crate::link::socket::{self, Received, Wait};
 use crate::link::value;
-use crate::link::wire::Wire;
 
 const LINK: u64 = u64::MAX;
 const LIFELINE: u64 = u64::MAX - 1;
@@ -40,7 +40,7 @@ pub(crate) struct Newborn {
 }
 
 struct Nursery {
-    wire: Arc<Wire>,
+    link: OwnedFd,
     assembler: Assembler,
     lifeline: OwnedFd,
     epoll: OwnedFd,
@@ -85,6 +85,8 @@ impl Nursery {
             }
         };
         let failed = preload.and_then(|preload| run_preload(preload, threads).err());
+        // What every child starts from, and compares with when it has children of its own.
+        base_environment();
         // Whatever was printed so far must not come out of every child's buffer again.
         let _ = io::Write::flush(&mut io::stdout());
         let floor = highest_descriptor()? + 1;
@@ -93,8 +95,7 @@ impl Nursery {
         let epoll = raise(epoll::create(CreateFlags::CLOEXEC)?)?;
         epoll::add(&epoll, &link, EventData::new_u64(LINK), EventFlags::IN)?;
         epoll::add(&epoll, &lifeline, EventData::new_u64(LIFELINE), EventFlags::IN)?;
-        let wire = Wire::new(link);
-        let nursery = Nursery { wire, assembler, lifeline, epoll, floor, children: BTreeMap::new() };
+        let nursery = Nursery { link, assembler, lifeline, epoll, floor, children: BTreeMap::new() };
         match failed {
             None => nursery.tell(Kind::Hello, &Hello::mine()),
             Some(why) => {
@@ -115,8 +116,13 @@ impl Nursery {
                             Body::Borrowed(bytes) => bytes,
                             Body::Owned(bytes) => bytes.as_slice(),
                         };
-                        if let Ok(request) = value::decode::<NurseryFork>(frame.header.flags, bytes, frame.descriptors) {
-                            self.fork(request);
+                        match value::decode::<NurseryFork>(frame.header.flags, bytes, frame.descriptors) {
+                            Ok(request) => self.fork(request),
+                            // Its descriptors did not all arrive: this process can hold no more.
+                            Err(_) => {
+                                let slot = u32::try_from(frame.header.call).unwrap_or_default();
+                                self.tell(Kind::Spawned, &Forked { slot, child: Err(libc::EMFILE) });
+                            }
                         }
                     }
                     Ok(Some(_)) => {}
@@ -132,7 +138,7 @@ impl Nursery {
             };
             for token in ready {
                 match token {
-                    LINK => match socket::receive(self.wire.fd(), &mut self.assembler, Wait::No) {
+                    LINK => match socket::receive(self.link.as_fd(), &mut self.assembler, Wait::No) {
                         Ok(Received::End) | Err(_) => return,
                         Ok(_) => {}
                     },
@@ -193,11 +199,12 @@ impl Nursery {
         strays::end(|pid| children.values().any(|child| child.pid.as_raw_nonzero().get() == pid));
     }
 
-    /// Tells the root. The root always reads; if it does not any more, its end is the next event.
+    /// Tells the root, and waits until it is written: a queue would need a thread, and nothing is forked from two threads. The root
+    /// always reads; if it does not any more, its end is the next event.
     fn tell<T: serde::Serialize + 'static>(&self, kind: Kind, body: &T) {
-        let _ = say(&self.wire, kind, 0, body);
-        if self.wire.is_pending() {
-            let _ = self.wire.flush(None);
+        let mut queue = Outgoing::default();
+        if queue.push(Header::new(kind, 0), |bytes| value::encode(body, bytes)).is_ok() {
+            while let Ok(false) = queue.write(self.link.as_fd(), Wait::Yes) {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! A `main`, or a test, from its beginning to its end.
 
 use std::future::Future;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,7 +10,7 @@ use super::error::InitError;
 use super::init::{self, Test};
 use super::root::{self, Root};
 use super::signals;
-use crate::link::library;
+use crate::link::library::{self, lock};
 use crate::link::wire;
 use crate::wait::{self, Entered};
 
@@ -38,20 +39,23 @@ pub enum Flavor {
 #[must_use = "the session ends the family when it is dropped"]
 #[derive(Debug)]
 pub struct Session {
-    signals: bool,
+    test: bool,
 }
+
+/// The sessions of this process: one, or those of the tests that one test binary runs side by side.
+static SESSIONS: Mutex<usize> = Mutex::new(0);
 
 /// Begins a `main`. Never returns in a helper process.
 pub fn start(options: MainOptions) -> Session {
-    begin(init::begin(options.preload, None), options.signals)
+    begin(init::begin(options.preload, None), options.signals, false)
 }
 
 /// Begins a test. Never returns in a helper process.
 pub fn start_test(module: &'static str, name: &'static str) -> Session {
-    begin(init::begin(None, Some(Test { module, name })), false)
+    begin(init::begin(None, Some(Test { module, name })), false, true)
 }
 
-fn begin(initialised: Result<(), InitError>, signals: bool) -> Session {
+fn begin(initialised: Result<(), InitError>, signals: bool, test: bool) -> Session {
     if let Err(error) = initialised {
         // Every spawn says so too; here it is known before anything ran.
         tracing::error!(%error, "procession could not be initialised");
@@ -59,7 +63,8 @@ fn begin(initialised: Result<(), InitError>, signals: bool) -> Session {
     if signals {
         root::on_founding(handle_signals);
     }
-    Session { signals }
+    *lock(&SESSIONS) += 1;
+    Session { test }
 }
 
 impl Session {
@@ -71,12 +76,22 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some(root) = root::existing() else { return };
+        let left = {
+            let mut sessions = lock(&SESSIONS);
+            *sessions -= 1;
+            *sessions
+        };
+        // The family is every session's: the last one ends it.
+        let Some(root) = root::existing().filter(|_| left == 0) else { return };
         if std::thread::panicking() {
             root.kill_all();
         }
-        let _ = wait::block_on(root.shut_down(), None);
-        root.reopen();
+        // Its timers need an event loop, which this thread may not have.
+        let Ok(library) = library::handle() else { return };
+        let test = self.test;
+        // After a test another one may begin at any moment, and spawn.
+        let ended = library.spawn(async move { if test { root.stop_all().await } else { root.shut_down().await } });
+        let _ = wait::block_on(ended, None);
         wire::flush_all(std::time::Instant::now() + Duration::from_secs(1));
     }
 }
@@ -106,9 +121,9 @@ pub fn block_on<F: Future>(flavor: Flavor, future: F) -> F::Output {
 /// Stops the family in order: asks everyone to stop, then SIGTERM, then SIGKILL, with the grace that each asked for; returns when
 /// nobody is left. For programs that handle signals themselves. Spawns fail from now on.
 pub async fn shutdown() {
-    if let Some(root) = root::existing() {
-        root.shut_down().await;
-    }
+    let (Some(root), Ok(library)) = (root::existing(), library::handle()) else { return };
+    // On the library's own event loop: the caller's need not have timers.
+    let _ = library.spawn(root.shut_down()).await;
 }
 
 /// The first signal stops the family in order and ends this process as the signal would have; a second one kills.

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use self::node::{Node, Spawner};
 use self::nurse::Nurse;
-use super::builder::base_environment;
+use super::builder::{base_environment, plug_streams};
 use super::control::{
     Action, Boot, Connect, Ended, Hello, Introduction, NurseryFork, Refused, SignalRequest, Socket, SpawnRequest, say,
 };
@@ -52,14 +52,14 @@ pub(crate) struct Root {
     family: Uuid,
     /// The program's own soft limit of open files, where the family has raised it.
     open_files: Option<u64>,
-    /// Rung at every end.
-    bell: Notify,
 }
 
 struct Hub {
     directory: Directory,
     nodes: BTreeMap<u32, Arc<Node>>,
     nurse: Option<Arc<Nurse>>,
+    /// How many there have been.
+    nurses: u64,
     /// Requests of the root itself to be told of an end.
     watches: BTreeMap<u64, oneshot::Sender<Arc<ExitReport>>>,
     next_watch: u64,
@@ -84,6 +84,7 @@ impl Root {
         if let Some(root) = ROOT.get() {
             return Ok(root);
         }
+        plug_streams();
         library::handle()?;
         base_environment();
         let (lifeline, end) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -91,6 +92,7 @@ impl Root {
             directory: Directory::new(),
             nodes: BTreeMap::new(),
             nurse: None,
+            nurses: 0,
             watches: BTreeMap::new(),
             next_watch: 1,
             closing: false,
@@ -102,7 +104,6 @@ impl Root {
             lifeline,
             family: Uuid::new_v4(),
             open_files: raise_open_files(),
-            bell: Notify::new(),
         });
         family::join(root);
         if let Some(call) = FOUNDING_CALL.get() {
@@ -163,12 +164,15 @@ impl Root {
         let said = say(&node.wire, Kind::Boot, 0, &boot).map_err(io::Error::other);
         let slot = node.id.slot();
         let fork = NurseryFork { slot, fresh: boot.birth.fresh, control: Attached(control), places };
-        let forked = said.and_then(|_| nurse.say(Kind::Spawn, &fork));
-        node.remember(owner, SpawnRequest { birth: boot.birth, places: fork.places });
-        match forked {
+        match said.and_then(|_| node.ask_for_fork(&nurse, fork, owner, boot.birth)) {
             Ok(()) => {}
-            // It has just ended: whoever buries it repeats the birth.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            // It has just ended. Whoever buries it repeats the birth, unless that was done before this node was known.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                if !self.is_current(&nurse) {
+                    self.orphaned(&node, &nurse, "the nursery ended");
+                    return Ok(());
+                }
+            }
             Err(error) => {
                 self.conclude(&node, Some(format!("it could not be sent to the nursery: {error}")));
                 return Ok(());
@@ -190,7 +194,8 @@ impl Root {
         {
             return Ok(nurse.clone());
         }
-        let nurse = Nurse::start(self, self.initialised)?;
+        let nurse = Nurse::start(self, self.initialised, hub.nurses + 1)?;
+        hub.nurses += 1;
         hub.nurse = Some(nurse.clone());
         Ok(nurse)
     }
@@ -327,37 +332,38 @@ impl Root {
                 }
             }
         }
-        self.bell.notify_waiters();
     }
 
-    /// Stops everyone, each with its own grace, and waits until nobody is left.
+    /// Whether spawns are refused because the family is about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        lock(&self.hub).closing
+    }
+
+    /// Refuses spawns from now on, stops everyone, each with its own grace, and waits until nobody is left.
     pub(crate) async fn shut_down(&'static self) {
-        let actors: Vec<ActorId> = {
-            let mut hub = lock(&self.hub);
-            hub.closing = true;
-            let top = hub.directory.actors().filter(|&id| hub.directory.owner(id) == Some(ActorId::ROOT));
-            top.collect()
-        };
-        for id in actors {
-            let grace_ms = lock(&self.hub).nodes.get(&id.slot()).map(|node| node.grace_ms);
-            if let Some(grace_ms) = grace_ms {
-                self.act(id, Action::Stop { grace_ms });
-            }
-        }
-        loop {
-            let rung = self.bell.notified();
-            tokio::pin!(rung);
-            rung.as_mut().enable();
-            if lock(&self.hub).nodes.is_empty() {
-                return;
-            }
-            rung.await;
-        }
+        lock(&self.hub).closing = true;
+        self.stop_all().await;
     }
 
-    /// Spawns are possible again: a test binary has many sessions, one after another or side by side.
-    pub(crate) fn reopen(&self) {
-        lock(&self.hub).closing = false;
+    /// Stops everyone who is there now, each with its own grace, and waits for their ends. What is still there when every grace is long
+    /// over cannot be killed (it hangs in the kernel, or the nursery does): nothing waits for it any longer.
+    pub(crate) async fn stop_all(&'static self) {
+        let (nodes, top): (Vec<_>, Vec<_>) = {
+            let hub = lock(&self.hub);
+            let top = hub.directory.actors().filter(|&id| hub.directory.owner(id) == Some(ActorId::ROOT));
+            (hub.nodes.values().cloned().collect(), top.filter_map(|id| hub.nodes.get(&id.slot()).cloned()).collect())
+        };
+        for node in top {
+            self.act(node.id, Action::Stop { grace_ms: node.grace_ms });
+        }
+        let longest = nodes.iter().map(|node| node.grace_ms).max().unwrap_or(0);
+        let bound = Duration::from_millis(longest).saturating_mul(2).saturating_add(Duration::from_secs(2));
+        if !node::all_ended_within(&nodes, bound).await {
+            nodes.iter().for_each(|node| node.signal(Signal::KILL, KillReason::OwnerEnded));
+            if !node::all_ended_within(&nodes, Duration::from_secs(5)).await {
+                tracing::error!("some processes of the family cannot be ended");
+            }
+        }
     }
 
     /// Kills everyone, at once.

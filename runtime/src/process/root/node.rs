@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::sync::{Notify, oneshot};
 
+use super::nurse::Nurse;
 use super::{Root, Value};
 use crate::actor::address::Key;
 use crate::exit::{ActorId, ErrorChain, ExitReport, KillReason, Outcome, StopStep};
@@ -19,7 +20,7 @@ use crate::link::parcel::Parcel;
 use crate::link::socket::{self, Received, Wait};
 use crate::link::value::DecodeError;
 use crate::link::wire::{Source, Wire};
-use crate::process::control::{Born, Hello, LastWords, SpawnRequest, say};
+use crate::process::control::{Birth, Born, Hello, LastWords, NurseryFork, SpawnRequest, say};
 use crate::process::handle;
 use crate::process::member::{Settled, decode};
 
@@ -27,6 +28,18 @@ use crate::process::member::{Settled, decode};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How much of a captured stderr is kept.
 const TAIL: usize = 16 * 1024;
+
+/// How many reads one source may have before it is the others' turn.
+const TURN: usize = 64;
+
+/// How much of what has arrived was read.
+pub(super) enum Heard {
+    All,
+    /// There may be more.
+    Some,
+    /// Nothing comes any more.
+    End,
+}
 
 /// Who waits for a birth.
 pub(super) enum Spawner {
@@ -42,6 +55,7 @@ pub(crate) struct Node {
     key: Key,
     assembler: Mutex<Assembler>,
     life: Mutex<Life>,
+    forked: Notify,
     ended: Notify,
 }
 
@@ -49,8 +63,8 @@ struct Life {
     spawner: Option<Spawner>,
     /// Until it lives: what is needed to begin again.
     request: Option<(ActorId, SpawnRequest)>,
-    /// The nursery that forked it is gone.
-    orphaned: bool,
+    /// The number of the nursery that was asked to fork it, until that is gone.
+    nurse: Option<u64>,
     pid: u32,
     pidfd: Option<OwnedFd>,
     /// The last frame: what the function returned, or how it did not.
@@ -58,7 +72,8 @@ struct Life {
     value: Value,
     /// The exact wait status, where a nursery could read it.
     status: Option<i32>,
-    killed: Option<(Signal, KillReason)>,
+    /// What this library sent it, and the first reason for each signal.
+    killed: Vec<(Signal, KillReason)>,
     stop: Option<StopStep>,
     stderr: Option<Vec<u8>>,
     stderr_fd: Option<OwnedFd>,
@@ -70,20 +85,20 @@ impl Node {
         let life = Life {
             spawner: Some(spawner),
             request: None,
-            orphaned: false,
+            nurse: None,
             pid: 0,
             pidfd: None,
             last: None,
             value: None,
             status: None,
-            killed: None,
+            killed: Vec::new(),
             stop: None,
             stderr: None,
             stderr_fd: None,
             over: false,
         };
         let assembler = Mutex::new(Assembler::new(FRAME_CAP));
-        Arc::new(Node { id, name, grace_ms, wire, key, assembler, life: Mutex::new(life), ended: Notify::new() })
+        Arc::new(Node { id, name, grace_ms, wire, key, assembler, life: Mutex::new(life), forked: Notify::new(), ended: Notify::new() })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -95,9 +110,11 @@ impl Node {
         let mut life = lock(&self.life);
         life.pid = pid;
         life.pidfd = Some(pidfd);
-        if let Some((signal, _)) = life.killed {
+        for (signal, _) in life.killed.clone() {
             life.send(signal);
         }
+        drop(life);
+        self.forked.notify_one();
     }
 
     pub(super) fn reaped(&self, status: i32) {
@@ -109,12 +126,16 @@ impl Node {
         lock(&self.life).pidfd.as_ref().map(OwnedFd::try_clone)
     }
 
-    /// Keeps what its birth was asked for with, in case its nursery ends before it is forked.
-    pub(super) fn remember(&self, owner: ActorId, request: SpawnRequest) {
+    /// Asks a nursery to fork it, and keeps what its birth was asked for with, in case that nursery ends before it has. Both in one
+    /// step: the end of the nursery is noticed by another thread.
+    pub(super) fn ask_for_fork(&self, nurse: &Nurse, fork: NurseryFork, owner: ActorId, birth: Birth) -> io::Result<()> {
         let mut life = lock(&self.life);
+        let asked = nurse.fork(&fork);
+        life.nurse = Some(nurse.number);
         if life.spawner.is_some() {
-            life.request = Some((owner, request));
+            life.request = Some((owner, SpawnRequest { birth, places: fork.places }));
         }
+        asked
     }
 
     /// Everything to begin an unborn child's birth again with.
@@ -124,16 +145,18 @@ impl Node {
         Some((owner, request, life.spawner.take()?))
     }
 
-    /// Its nursery is gone; true the first time.
-    pub(super) fn orphaned(&self) -> bool {
-        !std::mem::replace(&mut lock(&self.life).orphaned, true)
+    /// This nursery is gone; true where it was this one's, the first time.
+    pub(super) fn orphaned(&self, number: u64) -> bool {
+        lock(&self.life).nurse.take_if(|nurse| *nurse == number).is_some()
     }
 
     /// Sends a signal, now or when it has been forked.
     pub(super) fn signal(&self, signal: Signal, reason: KillReason) {
         let mut life = lock(&self.life);
         if !life.over && life.status.is_none() {
-            life.killed = Some((signal, reason));
+            if !life.killed.iter().any(|(sent, _)| *sent == signal) {
+                life.killed.push((signal, reason));
+            }
             life.send(signal);
         }
     }
@@ -145,18 +168,19 @@ impl Node {
 
     /// Whether it ends within this time.
     pub(super) async fn ended_within(&self, time: Duration) -> bool {
-        let ended = async {
-            loop {
-                let rung = self.ended.notified();
-                tokio::pin!(rung);
-                rung.as_mut().enable();
-                if lock(&self.life).over {
-                    return;
-                }
-                rung.await;
+        tokio::time::timeout(time, self.ended()).await.is_ok()
+    }
+
+    async fn ended(&self) {
+        loop {
+            let rung = self.ended.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if lock(&self.life).over {
+                return;
             }
-        };
-        tokio::time::timeout(time, ended).await.is_ok()
+            rung.await;
+        }
     }
 
     /// What only concerns this actor itself.
@@ -213,7 +237,7 @@ impl Node {
         let born = Born { id: self.id, key: self.key, name: self.name.clone(), pid, grace_ms: self.grace_ms };
         self.settle(|spawner| match spawner {
             Spawner::Here(sender) => {
-                let _ = sender.send(Ok(handle::register(born)));
+                let _ = sender.send(Ok(handle::Newborn::new(born)));
             }
             Spawner::Member(member, call) => {
                 let _ = say(&member.wire, Kind::Spawned, call, &Ok::<_, ExitReport>(born));
@@ -245,10 +269,10 @@ impl Node {
         });
     }
 
-    /// Reads what has arrived; false at the end of the link.
-    fn drain(self: &Arc<Self>, root: &'static Root) -> bool {
+    /// Reads what has arrived, and no more than a socket holds: an actor that never stops talking is not to keep the others waiting.
+    pub(super) fn drain(self: &Arc<Self>, root: &'static Root) -> Heard {
         let mut assembler = lock(&self.assembler);
-        loop {
+        for _ in 0..TURN {
             let received = socket::receive(self.wire.fd(), &mut assembler, Wait::No);
             loop {
                 match assembler.next() {
@@ -261,16 +285,17 @@ impl Node {
                     Err(error) => {
                         tracing::error!(actor = %self.id, %error, "a control link failed; its actor is killed");
                         self.signal(Signal::KILL, KillReason::Handshake);
-                        return false;
+                        return Heard::End;
                     }
                 }
             }
             match received {
                 Ok(Received::Bytes(_, false)) => {}
-                Ok(Received::Bytes(_, true) | Received::Nothing) => return true,
-                Ok(Received::End) | Err(_) => return false,
+                Ok(Received::Bytes(_, true) | Received::Nothing) => return Heard::All,
+                Ok(Received::End) | Err(_) => return Heard::End,
             }
         }
+        Heard::Some
     }
 
     /// The report, once: after everything that it had sent was read.
@@ -302,11 +327,11 @@ impl Node {
         Some((report, value))
     }
 
-    fn take_stderr(&self, fd: &OwnedFd) -> bool {
+    fn take_stderr(&self, fd: &OwnedFd) -> Heard {
         let mut chunk = [0; 4096];
-        loop {
+        for _ in 0..TURN {
             match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut chunk)) {
-                Ok(0) => return false,
+                Ok(0) => return Heard::End,
                 Ok(count) => {
                     let mut life = lock(&self.life);
                     let tail = life.stderr.get_or_insert_default();
@@ -314,10 +339,11 @@ impl Node {
                     let excess = tail.len().saturating_sub(TAIL);
                     tail.drain(..excess);
                 }
-                Err(rustix::io::Errno::AGAIN) => return true,
-                Err(_) => return false,
+                Err(rustix::io::Errno::AGAIN) => return Heard::All,
+                Err(_) => return Heard::End,
             }
         }
+        Heard::Some
     }
 }
 
@@ -333,11 +359,12 @@ impl Life {
         let Some(status) = self.status else { return self.last.take().unwrap_or(Outcome::Lost) };
         if libc::WIFSIGNALED(status) {
             let signal = libc::WTERMSIG(status);
-            return match (self.last.take(), self.killed) {
+            let sent = self.killed.iter().find(|(sent, _)| sent.as_raw() == signal);
+            return match (self.last.take(), sent) {
                 // A panic that aborts says so before the abort.
                 (Some(panic @ Outcome::Panicked(_)), _) if signal == libc::SIGABRT => panic,
                 (Some(why @ Outcome::NotStarted(_)), _) => why,
-                (_, Some((sent, reason))) if sent.as_raw() == signal => Outcome::Killed { signal, reason },
+                (_, Some(&(_, reason))) => Outcome::Killed { signal, reason },
                 _ => Outcome::Signalled { signal, core: libc::WCOREDUMP(status) },
             };
         }
@@ -351,6 +378,16 @@ impl Life {
     }
 }
 
+/// Whether all of these end within this time, from now.
+pub(super) async fn all_ended_within(nodes: &[Arc<Node>], time: Duration) -> bool {
+    let all = async {
+        for node in nodes {
+            node.ended().await;
+        }
+    };
+    tokio::time::timeout(time, all).await.is_ok()
+}
+
 /// Reads an actor's control link until it ends.
 pub(super) async fn read(root: &'static Root, node: Arc<Node>) {
     let source = match socket::watch(Source(node.wire.clone()), Interest::READABLE) {
@@ -361,22 +398,28 @@ pub(super) async fn read(root: &'static Root, node: Arc<Node>) {
             return;
         }
     };
-    let greeted = tokio::time::sleep(HANDSHAKE);
-    tokio::pin!(greeted);
+    // Until its nursery has forked it there is no deadline: a preload may take its time, and the nursery's own end is noticed.
+    let late = async {
+        node.forked.notified().await;
+        tokio::time::sleep(HANDSHAKE).await;
+    };
+    tokio::pin!(late);
+    let mut patient = true;
     loop {
-        let waiting = lock(&node.life).spawner.is_some();
+        patient = patient && lock(&node.life).spawner.is_some();
         tokio::select! {
             biased;
             ready = source.readable() => {
                 let Ok(mut ready) = ready else { return };
-                ready.clear_ready();
-                if !node.drain(root) {
-                    return;
+                match node.drain(root) {
+                    Heard::All => ready.clear_ready(),
+                    Heard::Some => tokio::task::yield_now().await,
+                    Heard::End => return,
                 }
             }
-            () = &mut greeted, if waiting => {
+            () = &mut late, if patient => {
+                patient = false;
                 node.signal(Signal::KILL, KillReason::Handshake);
-                greeted.as_mut().reset(tokio::time::Instant::now() + HANDSHAKE);
             }
         }
         if lock(&node.life).over {
@@ -396,9 +439,13 @@ pub(super) async fn capture(node: Arc<Node>, stderr: OwnedFd) {
     }
     let Ok(source) = socket::watch(stderr, Interest::READABLE) else { return };
     while let Ok(mut ready) = source.readable().await {
-        if !node.take_stderr(source.get_ref()) || lock(&node.life).over {
+        match node.take_stderr(source.get_ref()) {
+            Heard::All => ready.clear_ready(),
+            Heard::Some => tokio::task::yield_now().await,
+            Heard::End => return,
+        }
+        if lock(&node.life).over {
             return;
         }
-        ready.clear_ready();
     }
 }

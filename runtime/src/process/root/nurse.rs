@@ -9,6 +9,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use tokio::io::Interest;
 
 use super::Root;
+use super::node::Node;
 use crate::link::assemble::Assembler;
 use crate::link::attach::Attached;
 use crate::link::frame::{FRAME_CAP, Flags, Header, Kind};
@@ -17,12 +18,14 @@ use crate::link::parcel::Parcel;
 use crate::link::socket::{self, Received, Wait};
 use crate::link::wire::{Broken, Source, Wire};
 use crate::process::builder::base_environment;
-use crate::process::control::{Forked, Hello, LastWords, Reaped, say};
+use crate::process::control::{Forked, Hello, LastWords, NurseryFork, Reaped, say};
 use crate::process::init::{self, Initialised};
 use crate::process::member::decode;
 
 /// A nursery as its root sees it.
 pub(crate) struct Nurse {
+    /// Which one of the family's this is, counted from 1.
+    pub(super) number: u64,
     wire: Arc<Wire>,
     process: Mutex<Process>,
     /// What it said was wrong, before it ended.
@@ -33,7 +36,7 @@ pub(crate) struct Nurse {
 
 impl Nurse {
     /// Starts a nursery. Requests may follow at once; they wait in its socket.
-    pub(super) fn start(root: &'static Root, initialised: &Initialised) -> io::Result<Arc<Nurse>> {
+    pub(super) fn start(root: &'static Root, initialised: &Initialised, number: u64) -> io::Result<Arc<Nurse>> {
         let (mine, link) = socket::pair()?;
         let wire = Wire::new(mine);
         // The first message brings the lifeline.
@@ -44,13 +47,15 @@ impl Nurse {
         let process = command.env_clear().envs(base_environment().iter().cloned()).env(init::MARKER, "nursery").spawn()?;
         // `Command` holds its end of the link until it is dropped.
         drop(command);
-        let nurse = Arc::new(Nurse { wire, process: Mutex::new(process), complaint: Mutex::new(None), greeted: AtomicBool::new(false) });
+        let nurse =
+            Arc::new(Nurse { number, wire, process: Mutex::new(process), complaint: Mutex::new(None), greeted: AtomicBool::new(false) });
         library::handle()?.spawn(read(root, nurse.clone()));
         Ok(nurse)
     }
 
-    pub(super) fn say<T: serde::Serialize + 'static>(&self, kind: Kind, body: &T) -> io::Result<()> {
-        match say(&self.wire, kind, 0, body) {
+    /// Asks for a fork; the call's number says for which slot, also where the body cannot be read.
+    pub(super) fn fork(&self, request: &NurseryFork) -> io::Result<()> {
+        match say(&self.wire, Kind::Spawn, request.slot.into(), request) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Broken)) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(error) => Err(io::Error::other(error)),
@@ -142,30 +147,46 @@ impl Root {
             }
             hub.nodes.values().cloned().collect()
         };
-        for node in nodes.into_iter().filter(|node| node.orphaned()) {
-            match node.pidfd() {
-                None => match node.again().filter(|_| nurse.greeted.load(Ordering::Relaxed)) {
-                    // Nobody has forked it: the next nursery does, as a new node with a control link of its own.
-                    Some((owner, request, spawner)) => {
-                        self.conclude(&node, Some(why.to_owned()));
-                        if let Err(error) = self.bear(owner, request, spawner) {
-                            tracing::error!(%error, "a birth could not be repeated");
-                        }
+        for node in nodes {
+            self.orphaned(&node, nurse, why);
+        }
+    }
+
+    /// What becomes of one actor whose nursery has ended. Does nothing for one of another nursery, and nothing the second time.
+    pub(super) fn orphaned(&'static self, node: &Arc<Node>, nurse: &Arc<Nurse>, why: &str) {
+        if !node.orphaned(nurse.number) {
+            return;
+        }
+        // It may have been forked and have said hello, although its nursery could not say so any more.
+        node.drain(self);
+        match node.pidfd() {
+            None => match node.again().filter(|_| nurse.greeted.load(Ordering::Relaxed)) {
+                // Nobody has forked it: the next nursery does, as a new node with a control link of its own.
+                Some((owner, request, spawner)) => {
+                    self.conclude(node, Some(why.to_owned()));
+                    if let Err(error) = self.bear(owner, request, spawner) {
+                        tracing::error!(%error, "a birth could not be repeated");
                     }
-                    None => self.conclude(&node, Some(why.to_owned())),
-                },
-                Some(pidfd) => {
-                    let Ok(library) = library::handle() else { return };
-                    library.spawn(async move {
-                        if let Ok(pidfd) = pidfd
-                            && let Ok(pidfd) = socket::watch(pidfd, Interest::READABLE)
-                        {
-                            let _ended = pidfd.readable().await;
-                        }
-                        self.conclude(&node, None);
-                    });
                 }
+                None => self.conclude(node, Some(why.to_owned())),
+            },
+            Some(pidfd) => {
+                let Ok(library) = library::handle() else { return };
+                let node = node.clone();
+                library.spawn(async move {
+                    if let Ok(pidfd) = pidfd
+                        && let Ok(pidfd) = socket::watch(pidfd, Interest::READABLE)
+                    {
+                        let _ended = pidfd.readable().await;
+                    }
+                    self.conclude(&node, None);
+                });
             }
         }
+    }
+
+    /// Whether this is the nursery that the family has.
+    pub(super) fn is_current(&self, nurse: &Arc<Nurse>) -> bool {
+        lock(&self.hub).nurse.as_ref().is_some_and(|current| Arc::ptr_eq(current, nurse))
     }
 }

@@ -1,0 +1,12 @@
+//! Special actors: a state machine each, hosted in the process that made it, and a handle that any process of the family can use.
+//!
+//! * [`host`]: runs any machine behind a port; [`client`]: one request of a handle
+//! * [`lock`], [`queue`]: a machine and its handle each; [`pipe`]: two ends and nothing between them
+
+pub(crate) mod client;
+pub(crate) mod host;
+pub(crate) mod lock;
+pub(crate) mod pipe;
+pub(crate) mod queue;
+
+
