@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use procession::prelude::*;
-use procession_tests::{PATIENCE, Program, is_gone, nursery, parent, signal, wait_gone, wait_until};
+use procession_tests::{PATIENCE, Program, is_gone, nursery, signal, wait_gone, wait_until};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -43,13 +43,13 @@ fn without_a_nursery_too() {
     program.wait();
 }
 
-/// Spins below a chain of others; each prints its pid.
+/// Spins below a chain of others; each prints how deep the chain is below it, and its pid.
 #[process_actor]
 fn chain(depth: u32) {
     if depth > 1 {
         Chain::spawn(depth - 1).blocking().expect("a child of its own");
     }
-    println!("{}", std::process::id());
+    println!("{depth} {}", std::process::id());
     loop {
         std::hint::spin_loop();
     }
@@ -60,10 +60,10 @@ fn output() -> (BufReader<PipeReader>, PipeWriter) {
     (BufReader::new(reader), writer)
 }
 
-fn pid(lines: &mut impl BufRead) -> u32 {
+fn line(lines: &mut impl BufRead) -> String {
     let mut line = String::new();
     lines.read_line(&mut line).expect("a line");
-    line.trim().parse().expect("a pid")
+    line.trim().to_owned()
 }
 
 // covers 12
@@ -72,24 +72,21 @@ async fn a_killed_actor_takes_its_descendants_with_it() {
     for _ in 0..10 {
         let (mut lines, writer) = output();
         let top = Chain::builder().stdout(writer).spawn(4).await.unwrap();
-        let mut pids: Vec<u32> = (0..4).map(|_| pid(&mut lines)).collect();
-        pids.retain(|&pid| pid != top.pid());
-        assert_eq!(pids.len(), 3);
-        // The second from the top: its two descendants go, its parent stays.
-        let actors: Vec<_> = pids.iter().map(|&pid| (pid, depth_of(pid))).collect();
-        let (&(middle, _), rest) = actors.split_last().expect("three");
-        signal(middle, libc::SIGKILL);
-        wait_gone(&pids, SOON);
-        assert_eq!(rest.len(), 2);
+        let mut below = Vec::new();
+        for _ in 0..4 {
+            let line = line(&mut lines);
+            let (depth, pid) = line.split_once(' ').expect("two numbers");
+            below.push((depth.parse::<u32>().unwrap(), pid.parse::<u32>().unwrap()));
+        }
+        below.sort_unstable();
+        let pids: Vec<u32> = below.iter().map(|&(_, pid)| pid).collect();
+        assert_eq!(pids[3], top.pid());
+        signal(pids[2], libc::SIGKILL);
+        wait_gone(&pids[..3], SOON);
         assert!(top.is_alive() && !is_gone(top.pid()));
         top.kill();
         top.exit().await.unwrap();
     }
-}
-
-/// All actors are children of the nursery; the test knows their order by the order in which they print.
-fn depth_of(pid: u32) -> Option<u32> {
-    parent(pid)
 }
 
 #[process_actor]
@@ -120,7 +117,7 @@ async fn strays_end_with_their_actor() {
     for way in ways {
         let (mut lines, writer) = output();
         let actor = Litters::builder().stdout(writer).spawn(way.to_owned()).await.unwrap();
-        let stray = pid(&mut lines);
+        let stray = line(&mut lines).parse().unwrap();
         assert!(!is_gone(stray), "{way}");
         actor.kill();
         actor.exit().await.unwrap();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use linkme::distributed_slice;
 
 use super::address::{Key, MAIN_PORT};
+use super::batch::{self, Run};
 use super::family::family;
 use super::inbound;
 use super::mailbox::{Capacity, Door, Mailbox};
@@ -157,21 +158,27 @@ type Live = fn(Life) -> Result<Finished, LifeError>;
 pub struct Entry {
     place: Place,
     live: Live,
+    run: Option<Run>,
 }
 
 impl Entry {
     /// The entry of a function actor.
     pub const fn function<A: FunctionActor>(place: Place) -> Entry {
-        Entry { place, live: live_function::<A> }
+        Entry { place, live: live_function::<A>, run: Some(batch::run::<A>) }
     }
 
     /// The entry of a mailbox actor.
     pub const fn mailbox<A: MailboxActor>(place: Place) -> Entry {
-        Entry { place, live: live_mailbox::<A> }
+        Entry { place, live: live_mailbox::<A>, run: None }
     }
 
     pub(crate) fn live(&self, life: Life) -> Result<Finished, LifeError> {
         (self.live)(life)
+    }
+
+    /// What applies a function actor to many arguments.
+    pub(crate) fn run(&self) -> Option<Run> {
+        self.run
     }
 
     /// What the actor is called where nobody named it.

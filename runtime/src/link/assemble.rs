@@ -19,6 +19,8 @@
 //! all frames claim. If this process ran out of descriptors, the kernel drops some and says so; the reader passes
 //! that on with [`truncated`](Assembler::truncated). It is the error of that one frame (see [`Frame::intact`]).
 //!
+//! A trace context is skipped: nobody here reads one yet, and a peer that sends one is understood all the same.
+//!
 //! Every other error is final: a stream that broke has no known next frame, and the assembler repeats the error.
 
 use crate::link::frame::{Flags, FrameError, HEADER, Header, MAX_DESCRIPTORS, TRACE_CONTEXT};
@@ -40,8 +42,6 @@ const MAX_WAITING: usize = 2 * MAX_DESCRIPTORS;
 pub(crate) struct Frame<'a> {
     /// What the header says.
     pub(crate) header: Header,
-    /// The trace context, where the header's flags have TRACE.
-    pub(crate) trace: Option<[u8; TRACE_CONTEXT]>,
     /// The body, of the length that the header claims.
     pub(crate) body: Body<'a>,
     /// The descriptors that ride along: as many as the header claims, or fewer if this process ran out of them.
@@ -83,7 +83,6 @@ impl Body<'_> {
 #[derive(Debug)]
 struct Large {
     header: Header,
-    trace: Option<[u8; TRACE_CONTEXT]>,
     /// `header.length` as an index; it fits, because it was checked when this was made.
     length: usize,
     body: Vec<u8>,
@@ -213,21 +212,19 @@ impl Assembler {
             Err(error) => return Err(self.fail(error)),
         };
         let body = self.taken + front.body;
-        let trace = self.window[self.taken + HEADER..body].first_chunk().copied();
         let Some(end) = front.end else {
-            return self.begin_large(front.header, trace, body, descriptors);
+            return self.begin_large(front.header, body, descriptors);
         };
         let end = self.taken + end;
         self.taken = end;
         let body = Body::Borrowed(&self.window[body..end]);
-        Ok(Some(Frame { header: front.header, trace, body, descriptors }))
+        Ok(Some(Frame { header: front.header, body, descriptors }))
     }
 
     /// Moves what has arrived of a large body to a place of its own.
     fn begin_large(
         &mut self,
         header: Header,
-        trace: Option<[u8; TRACE_CONTEXT]>,
         start: usize,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Option<Frame<'_>>, FrameError> {
@@ -239,7 +236,7 @@ impl Assembler {
         let mut body = Vec::with_capacity(length.min(FIRST_BODY).max(end - start));
         body.extend_from_slice(&self.window[start..end]);
         self.taken = end;
-        self.large = Some(Large { header, trace, length, body, descriptors });
+        self.large = Some(Large { header, length, body, descriptors });
         Ok(self.finish_large())
     }
 
@@ -249,7 +246,7 @@ impl Assembler {
         // A reader that appended more than it was told to: the rest belongs to the next frames.
         self.window.extend_from_slice(&large.body[large.length..]);
         large.body.truncate(large.length);
-        Some(Frame { header: large.header, trace: large.trace, body: Body::Owned(large.body), descriptors: large.descriptors })
+        Some(Frame { header: large.header, body: Body::Owned(large.body), descriptors: large.descriptors })
     }
 
     /// The header at the front of the window, if it is here.

@@ -365,7 +365,8 @@ impl Lead for Link {
 impl State {
     /// Takes one frame; true for the far end's `Closed`.
     fn take(&mut self, frame: Frame<'_>, wakers: &mut Vec<Waker>, moved: &mut Vec<(u64, OwnedFd)>, undone: &mut Vec<(Undo, Parcel)>) -> bool {
-        let Frame { header, body, mut descriptors, .. } = frame;
+        let intact = frame.intact();
+        let Frame { header, body, mut descriptors } = frame;
         let result = match header.kind {
             // A reply that was handed on is no longer this link's to give.
             Kind::Reply | Kind::NoReply | Kind::Rejected
@@ -373,21 +374,14 @@ impl State {
             {
                 return false;
             }
-            Kind::Reply => {
-                let body = match body {
-                    Body::Borrowed(bytes) => bytes.to_vec(),
-                    Body::Owned(bytes) => bytes,
-                };
-                Ok(Parcel { flags: header.flags, body, descriptors })
-            }
+            Kind::Reply => match (intact, body) {
+                // Only this reply is lost; the link goes on.
+                (Err(error), _) => Err(Ending::Broken(LinkError::Frame(error))),
+                (Ok(()), Body::Borrowed(bytes)) => Ok(Parcel { flags: header.flags, body: bytes.to_vec(), descriptors }),
+                (Ok(()), Body::Owned(body)) => Ok(Parcel { flags: header.flags, body, descriptors }),
+            },
             Kind::NoReply => Err(Ending::NoReply),
-            Kind::Rejected => {
-                let bytes = match &body {
-                    Body::Borrowed(bytes) => bytes,
-                    Body::Owned(bytes) => bytes.as_slice(),
-                };
-                Err(Ending::Rejected(String::from_utf8_lossy(bytes).into_owned()))
-            }
+            Kind::Rejected => Err(Ending::Rejected(String::from_utf8_lossy(body.as_slice()).into_owned())),
             Kind::Moved => {
                 match (self.calls.get_mut(&header.call), descriptors.pop()) {
                     (Some(Slot::Waiting { moved: away, .. }), Some(fd)) => {

@@ -133,7 +133,7 @@ impl Flags {
     pub(crate) const NONE: Flags = Flags(0);
     /// The body is one block: raw bytes, UTF-8 text or little-endian plain numbers, not MessagePack.
     pub(crate) const BLOCK: Flags = Flags(1);
-    /// A trace context of [`TRACE_CONTEXT`] bytes sits between header and body.
+    /// A trace context of [`TRACE_CONTEXT`] bytes sits between header and body. Nothing here sends one; one that arrives is skipped.
     pub(crate) const TRACE: Flags = Flags(2);
     /// Left to each kind: where it means anything, it says that the body is an error rather than a value.
     pub(crate) const ERROR: Flags = Flags(4);
@@ -160,7 +160,7 @@ impl Flags {
     }
 
     /// These flags and those in `other`.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }

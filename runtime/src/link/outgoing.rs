@@ -164,11 +164,13 @@ impl Outgoing {
             }
             written -= left;
             self.sent = 0;
-            if let Some(mut done) = self.chunks.pop_front() {
-                if !done.closed && done.bytes.capacity() <= KEEP && done.bytes.capacity() > self.spare.capacity() {
-                    done.bytes.clear();
-                    self.spare = done.bytes;
-                }
+            if let Some(mut done) = self.chunks.pop_front()
+                && !done.closed
+                && done.bytes.capacity() <= KEEP
+                && done.bytes.capacity() > self.spare.capacity()
+            {
+                done.bytes.clear();
+                self.spare = done.bytes;
             }
             if written == 0 {
                 return;

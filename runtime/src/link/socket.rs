@@ -137,10 +137,7 @@ fn take_descriptors(message: &libc::msghdr, assembler: &mut Assembler) {
 /// Blocks until `fd` is ready for `events` or the deadline passed; false for the latter.
 pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> io::Result<bool> {
     loop {
-        let timeout = match deadline {
-            None => None,
-            Some(deadline) => Some(timespec(deadline.saturating_duration_since(Instant::now()))),
-        };
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
         let mut fds = [PollFd::from_borrowed_fd(fd, events)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(ready) => return Ok(ready > 0),

@@ -15,7 +15,7 @@
 //! that a user sends. The comparison is of constants and is gone after compilation.
 
 use crate::link::attach;
-use crate::link::frame::Flags;
+use crate::link::frame::{FRAME_CAP, Flags};
 use crate::link::strict::{read::Guard, write::Strict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -82,9 +82,14 @@ impl DecodeError {
 ///
 /// # Errors
 ///
-/// If the value cannot be sent. `out` is then as it was, and no descriptor is left over.
+/// If the value cannot be sent, which includes that its body is longer than a frame may be: the receiver would end the link over it.
+/// `out` is then as it was, and no descriptor is left over.
 pub(crate) fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Encoding, EncodeError> {
-    if write_block(value, out) {
+    if let Some(length) = block_length(value) {
+        if length as u64 > FRAME_CAP {
+            return Err(too_long::<T>(length));
+        }
+        write_block(value, out);
         return Ok(Encoding { flags: Flags::BLOCK, descriptors: Vec::new() });
     }
     let before = out.len();
@@ -94,6 +99,11 @@ pub(crate) fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Re
         value.serialize(Strict::new(&mut serializer)).err().map(refuse::<T>)
     });
     match refused {
+        None if (out.len() - before) as u64 > FRAME_CAP => {
+            let length = out.len() - before;
+            out.truncate(before);
+            Err(too_long::<T>(length))
+        }
         None => Ok(Encoding { flags: Flags::NONE, descriptors }),
         Some(error) => {
             out.truncate(before);
@@ -107,13 +117,21 @@ fn refuse<T>(error: rmp_serde::encode::Error) -> Box<EncodeError> {
     Box::new(EncodeError::new::<T>(error))
 }
 
+#[cold]
+fn too_long<T>(length: usize) -> EncodeError {
+    EncodeError::new::<T>(format_args!("it takes {length} bytes, and a message takes at most {FRAME_CAP}: send it in parts"))
+}
+
 /// The body of a value that owns it already: `Vec<u8>` and `String` give up their buffer without a copy. Any other
 /// value comes back. The body is a block.
 ///
 /// # Errors
 ///
-/// The value, if it has no such buffer.
+/// The value, if it has no such buffer, or one that is too long to be sent; [`encode`] says so.
 pub(crate) fn take_block<T: 'static>(value: T) -> Result<Vec<u8>, T> {
+    if block_length(&value).is_none_or(|length| length as u64 > FRAME_CAP) {
+        return Err(value);
+    }
     let value = match known::<T, Vec<u8>>(value) {
         Ok(bytes) => return Ok(bytes),
         Err(value) => value,
@@ -210,17 +228,33 @@ fn unknown<A: Default + 'static, T: 'static>(value: A) -> Result<T, A> {
 /// The types whose lists are blocks, besides bytes.
 macro_rules! numbers {
     ($($number:ty)*) => {
+        /// The length of the value as a block, if its type is one.
+        #[inline]
+        fn block_length<T: 'static>(value: &T) -> Option<usize> {
+            let value: &dyn Any = value;
+            if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
+                return Some(bytes.len());
+            }
+            if let Some(text) = value.downcast_ref::<String>() {
+                return Some(text.len());
+            }
+            $(
+                if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
+                    return Some(size_of_val(numbers.as_slice()));
+                }
+            )*
+            None
+        }
+
         /// Appends the value as a block, if its type is one.
         #[inline]
-        fn write_block<T: 'static>(value: &T, out: &mut Vec<u8>) -> bool {
+        fn write_block<T: 'static>(value: &T, out: &mut Vec<u8>) {
             let value: &dyn Any = value;
             if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
                 out.extend_from_slice(bytes);
-                return true;
             }
             if let Some(text) = value.downcast_ref::<String>() {
                 out.extend_from_slice(text.as_bytes());
-                return true;
             }
             $(
                 if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
@@ -233,10 +267,8 @@ macro_rules! numbers {
                         }
                         out.extend_from_slice(buffer[..part.len()].as_flattened());
                     }
-                    return true;
                 }
             )*
-            false
         }
 
         /// Reads a block as a `T`.

@@ -132,12 +132,7 @@ fn run(entry: &definition::Entry, life: Life, wire: &Arc<Wire>) -> i32 {
             1
         }
         Err(payload) => {
-            let panic = lock(&LAST_PANIC).take().unwrap_or_else(|| Panic {
-                // A panic without its hook: resumed by the user's own code.
-                message: message_of(&*payload),
-                place: None,
-                backtrace: String::new(),
-            });
+            let panic = caught(&*payload);
             let _ = say(wire, Kind::Panicked, 0, &LastWords::Panicked(panic));
             PANICKED
         }
@@ -145,6 +140,16 @@ fn run(entry: &definition::Entry, life: Life, wire: &Arc<Wire>) -> i32 {
 }
 
 static LAST_PANIC: Mutex<Option<Panic>> = Mutex::new(None);
+
+/// What is known of the panic that was caught with this payload.
+pub(crate) fn caught(payload: &(dyn Any + Send)) -> Panic {
+    lock(&LAST_PANIC).take().unwrap_or_else(|| Panic {
+        // A panic without its hook: resumed by the user's own code.
+        message: message_of(payload),
+        place: None,
+        backtrace: String::new(),
+    })
+}
 
 /// Notes each panic before the usual message is printed. Where a panic aborts, this is the process's last word.
 fn install_panic_hook(wire: Arc<Wire>) {

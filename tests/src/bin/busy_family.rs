@@ -1,5 +1,4 @@
-//! A family whose actors are busy in loops that never look up: one below the root, and a chain of three. Prints their pids, then
-//! `ready`.
+//! A family whose actors are busy in loops that never look up: one below the root, and a chain of three. Each prints its pid.
 
 use procession::prelude::*;
 
@@ -18,7 +17,6 @@ fn busy(depth: u32) {
 fn main() -> procession::Result<()> {
     Busy::spawn(1).blocking()?;
     Busy::spawn(3).blocking()?;
-    // A child has its handle before its function prints: the reader counts four pids.
     loop {
         std::thread::park();
     }

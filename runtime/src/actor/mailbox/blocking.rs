@@ -242,7 +242,7 @@ impl Reader {
     }
 
     /// The connections as they are, for another reader.
-    pub(super) fn into_links(mut self: Box<Self>) -> Vec<Connection> {
+    pub(super) fn into_links(mut self) -> Vec<Connection> {
         self.connections.drain(..).flatten().collect()
     }
 }

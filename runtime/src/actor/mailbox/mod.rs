@@ -296,20 +296,24 @@ fn say_closed(origin: &Origin) {
 
 /// Decodes one frame; `None` for one that is no message, or not one of ours (then its sender is told).
 fn open<M: Message>(origin: &Arc<Origin>, frame: Frame<'_>) -> Option<M> {
-    let Frame { header, body, descriptors, .. } = frame;
+    let intact = frame.intact();
+    let Frame { header, body, descriptors } = frame;
     if !matches!(header.kind, Kind::Tell | Kind::Ask) {
         return None;
     }
-    let decoded = reply::from_origin(origin, || match body {
-        Body::Borrowed(bytes) => value::decode(header.flags, bytes, descriptors),
-        Body::Owned(bytes) => value::decode_owned(header.flags, bytes, descriptors),
+    let decoded = intact.map_err(|error| error.to_string()).and_then(|()| {
+        let decoded = reply::from_origin(origin, || match body {
+            Body::Borrowed(bytes) => value::decode(header.flags, bytes, descriptors),
+            Body::Owned(bytes) => value::decode_owned(header.flags, bytes, descriptors),
+        });
+        decoded.map_err(|error| error.to_string())
     });
     match decoded {
         Ok(message) => Some(message),
         Err(error) => {
             tracing::warn!(%error, "a message could not be read");
             if header.kind == Kind::Ask {
-                let text = Parcel { flags: Flags::default(), body: error.to_string().into_bytes(), descriptors: Vec::new() };
+                let text = Parcel { flags: Flags::default(), body: error.into_bytes(), descriptors: Vec::new() };
                 let _ = origin.wire.send(false, |queue| queue.push_parcel(Header::new(Kind::Rejected, header.call), text));
             }
             None

@@ -6,11 +6,18 @@ use proptest::prelude::*;
 use std::fs::File;
 
 /// A frame to send.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 struct Sent {
     header: Header,
     trace: Option<[u8; TRACE_CONTEXT]>,
     body: Vec<u8>,
+}
+
+/// The trace context is sent and skipped, so what arrived has none.
+impl PartialEq for Sent {
+    fn eq(&self, other: &Sent) -> bool {
+        self.header == other.header && self.body == other.body
+    }
 }
 
 impl Sent {
@@ -29,7 +36,7 @@ impl Sent {
 impl From<Frame<'_>> for Sent {
     fn from(frame: Frame<'_>) -> Sent {
         frame.intact().unwrap();
-        Sent { header: frame.header, trace: frame.trace, body: frame.body.as_slice().to_vec() }
+        Sent { header: frame.header, trace: None, body: frame.body.as_slice().to_vec() }
     }
 }
 

@@ -1,0 +1,211 @@
+//! A function applied to many encoded arguments, one after the other.
+//!
+//! The function's types are known here and nowhere else on the way of its tasks: whoever runs a batch has bytes, and gives and
+//! takes bytes. Arguments of a plain number type are one block, any others are *records*, each with its length before it; so are
+//! results. A panic, an argument that cannot be read and a result that cannot be sent end one task, not the batch.
+
+use std::any::Any;
+use std::io;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::definition::{FunctionActor, Running};
+use super::family::family;
+use crate::link::frame::Flags;
+use crate::link::value::{self, DecodeError, EncodeError, Encoding};
+use crate::wait::Entered;
+
+use std::os::fd::OwnedFd;
+
+/// The length that stands for a task without an argument, or without a result here.
+pub(crate) const ABSENT: u32 = u32::MAX;
+/// Set in a record's length where its value is a block.
+const BLOCK: u32 = 1 << 31;
+/// Bytes of a record before its value.
+pub(crate) const RECORD: usize = 4;
+
+/// The encoded arguments of consecutive tasks.
+pub(crate) struct Arguments<'a> {
+    pub(crate) body: &'a [u8],
+    /// Those of the only task, where there are any.
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// Why a task has no result.
+pub(crate) enum Mishap {
+    /// Its argument could not be encoded; whoever did knows.
+    Absent,
+    Panicked(Box<dyn Any + Send>),
+    Unreadable(DecodeError),
+    Unsendable(EncodeError),
+}
+
+/// Who hands tasks out and takes their results, in order.
+pub(crate) trait Ledger {
+    /// The next tasks to run; the ranges of one batch follow on each other.
+    fn claim(&mut self) -> Option<Range<usize>>;
+    /// The next result, of a plain number type.
+    fn number(&mut self, bytes: &[u8]);
+    /// The next result, of any other type.
+    fn record(&mut self, encoding: Encoding, bytes: &[u8]) -> io::Result<()>;
+    /// There is no next result; `width` is that of the numbers expected.
+    fn mishap(&mut self, mishap: Mishap, width: Option<usize>) -> io::Result<()>;
+}
+
+/// Runs the tasks of one batch.
+pub(crate) type Run = fn(Arguments<'_>, &mut Bench, &mut dyn Ledger) -> io::Result<()>;
+
+/// What a process keeps from task to task: the runtime of async functions, and a buffer.
+#[derive(Default)]
+pub(crate) struct Bench {
+    runtime: Option<tokio::runtime::Runtime>,
+    buffer: Vec<u8>,
+}
+
+impl Bench {
+    fn finish<T>(&mut self, running: Running<T>) -> io::Result<T> {
+        let future = match running {
+            Running::Done(output) => return Ok(output),
+            Running::Future(future) => future,
+        };
+        let runtime = match &mut self.runtime {
+            Some(runtime) => runtime,
+            none => {
+                if let Some(family) = family() {
+                    family.serve();
+                }
+                none.insert(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+            }
+        };
+        let _entered = Entered::new();
+        Ok(runtime.block_on(future))
+    }
+}
+
+/// Bytes of a value of this type where it is a plain number, whose lists are blocks.
+pub(crate) fn width<T: 'static>() -> Option<usize> {
+    macro_rules! any_of {
+        ($($number:ty)*) => {
+            [$(std::any::TypeId::of::<$number>()),*].contains(&std::any::TypeId::of::<T>())
+        };
+    }
+    any_of!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64).then_some(size_of::<T>())
+}
+
+/// Hands a number's bytes to `take`; false where the value is none.
+#[inline]
+fn with_number<T: 'static>(value: &T, take: impl FnOnce(&[u8])) -> bool {
+    macro_rules! one_of {
+        ($($number:ty)*) => {
+            $(if let Some(number) = (value as &dyn Any).downcast_ref::<$number>() {
+                take(&number.to_le_bytes());
+                return true;
+            })*
+        };
+    }
+    one_of!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
+    false
+}
+
+/// The word before a record's value; `None` where it is too long.
+pub(crate) fn record_word(flags: Flags, length: usize) -> Option<u32> {
+    let length = u32::try_from(length).ok().filter(|length| *length < BLOCK - 1)?;
+    Some(if flags.contains(Flags::BLOCK) { length | BLOCK } else { length })
+}
+
+/// The next record of `bytes`, which moves behind it. `Some(None)` for an absent one; `None` where the bytes end or are none.
+#[allow(clippy::option_option)] // Three cases, two of them with a meaning of their own.
+pub(crate) fn next_record<'a>(bytes: &mut &'a [u8]) -> Option<Option<(Flags, &'a [u8])>> {
+    let (word, rest) = bytes.split_first_chunk::<RECORD>()?;
+    let word = u32::from_le_bytes(*word);
+    if word == ABSENT {
+        *bytes = rest;
+        return Some(None);
+    }
+    let flags = if word & BLOCK == 0 { Flags::NONE } else { Flags::BLOCK };
+    let (value, rest) = rest.split_at_checked((word & !BLOCK) as usize)?;
+    *bytes = rest;
+    Some(Some((flags, value)))
+}
+
+/// The arguments of a batch, one by one.
+enum Source<'a, T> {
+    Numbers(std::vec::IntoIter<T>),
+    Records(&'a [u8], Vec<OwnedFd>),
+    Broken(DecodeError),
+}
+
+impl<T: value::Message> Source<'_, T> {
+    fn of(arguments: Arguments<'_>) -> Source<'_, T> {
+        if width::<T>().is_none() {
+            return Source::Records(arguments.body, arguments.descriptors);
+        }
+        match value::decode::<Vec<T>>(Flags::BLOCK, arguments.body, Vec::new()) {
+            Ok(numbers) => Source::Numbers(numbers.into_iter()),
+            Err(error) => Source::Broken(error),
+        }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<T, Mishap> {
+        match self {
+            Source::Numbers(numbers) => numbers.next().ok_or_else(missing::<T>),
+            Source::Records(bytes, descriptors) => match next_record(bytes) {
+                None => Err(missing::<T>()),
+                Some(None) => Err(Mishap::Absent),
+                Some(Some((flags, body))) => {
+                    value::decode(flags, body, std::mem::take(descriptors)).map_err(Mishap::Unreadable)
+                }
+            },
+            Source::Broken(error) => Err(Mishap::Unreadable(error.clone())),
+        }
+    }
+}
+
+#[cold]
+fn missing<T>() -> Mishap {
+    Mishap::Unreadable(DecodeError {
+        type_name: std::any::type_name::<T>().into(),
+        reason: "the batch has fewer arguments than tasks".into(),
+    })
+}
+
+/// Runs tasks of `A` until there are no more to claim.
+pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench, ledger: &mut dyn Ledger) -> io::Result<()> {
+    let width = width::<A::Output>();
+    let mut source = Source::<A::Arguments>::of(arguments);
+    while let Some(tasks) = ledger.claim() {
+        for _ in tasks {
+            // What a panic leaves behind is the argument's and the function's own, and both are gone.
+            let ran = catch_unwind(AssertUnwindSafe(|| -> Result<io::Result<A::Output>, Mishap> {
+                let argument = source.next()?;
+                Ok(bench.finish(A::call(argument)))
+            }));
+            let output = match ran {
+                Ok(Ok(output)) => output?,
+                Ok(Err(mishap)) => {
+                    ledger.mishap(mishap, width)?;
+                    continue;
+                }
+                Err(panic) => {
+                    ledger.mishap(Mishap::Panicked(panic), width)?;
+                    continue;
+                }
+            };
+            if with_number(&output, |bytes| ledger.number(bytes)) {
+                continue;
+            }
+            let mut buffer = std::mem::take(&mut bench.buffer);
+            buffer.clear();
+            match catch_unwind(AssertUnwindSafe(|| value::encode(&output, &mut buffer))) {
+                Ok(Ok(encoding)) => ledger.record(encoding, &buffer)?,
+                Ok(Err(error)) => ledger.mishap(Mishap::Unsendable(error), width)?,
+                Err(panic) => ledger.mishap(Mishap::Panicked(panic), width)?,
+            }
+            if buffer.capacity() <= 1 << 20 {
+                bench.buffer = buffer;
+            }
+        }
+    }
+    Ok(())
+}
