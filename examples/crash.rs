@@ -8,7 +8,7 @@ use procession::prelude::*;
 #[process_actor]
 fn segfault() {
     // What a bug in a C library looks like from here.
-    let nowhere = std::hint::black_box(8 as *mut u64);
+    let nowhere = std::hint::black_box(std::ptr::without_provenance_mut::<u64>(4096));
     // SAFETY: none at all; that is the point.
     unsafe { nowhere.write_volatile(1) };
 }

@@ -37,6 +37,8 @@ async fn main() -> procession::Result<()> {
     assert_eq!(counter.ask(Count::Get).await?, 42); // request and response
     assert_eq!(counter.stop().await?, 42); // mailbox closes, the function returns, the process is reaped
 
+    let pool = Pool::new(3)?;
+    assert_eq!(pool.map(Square, [5, 10, 15, 20, 25]).await?, [25, 100, 225, 400, 625]);
     assert_eq!(square(7), 49); // the function is untouched
     println!("all as promised");
     Ok(())

@@ -29,9 +29,7 @@ pub(crate) fn split(arguments: TokenStream) -> Result<Vec<Argument>> {
 
 fn sort(expression: Expr) -> Argument {
     match expression {
-        Expr::Path(path) if path.qself.is_none() && path.attrs.is_empty() => {
-            Argument::Word(path.path)
-        }
+        Expr::Path(path) if path.qself.is_none() && path.attrs.is_empty() => Argument::Word(path.path),
         Expr::Assign(pair) => match key(&pair.left) {
             Some(key) => Argument::Pair(key, *pair.right),
             None => Argument::Other(Expr::Assign(pair)),
@@ -51,10 +49,7 @@ fn key(left: &Expr) -> Option<Ident> {
 pub(crate) fn text(key: &Ident, value: &Expr) -> Result<LitStr> {
     match literal(value) {
         Some(Lit::Str(text)) => Ok(text.clone()),
-        _ => Err(Error::new(
-            value.span(),
-            format!("`{key}` takes a string literal: write `{key} = \"...\"`"),
-        )),
+        _ => Err(Error::new(value.span(), format!("`{key}` takes a string literal: write `{key} = \"...\"`"))),
     }
 }
 

@@ -95,70 +95,38 @@ fn refuse_signature(kind: Kind, function: &Function, refusals: &mut Refusals) {
         Kind::Test => "the test harness",
     };
     if !signature.inputs.is_empty() {
-        refusals.at(
-            &signature.inputs,
-            format!("{caller} calls this function with nothing: remove its parameters"),
-        );
+        refusals.at(&signature.inputs, format!("{caller} calls this function with nothing: remove its parameters"));
     }
     if let Some(variadic) = &signature.variadic {
-        refusals.at(
-            variadic.dots,
-            format!("{caller} calls this function with nothing: remove its parameters"),
-        );
+        refusals.at(variadic.dots, format!("{caller} calls this function with nothing: remove its parameters"));
     }
     if !signature.generics.params.is_empty() {
-        refusals.at(
-            &signature.generics,
-            format!("{caller} cannot choose types for this function: remove its generics"),
-        );
+        refusals.at(&signature.generics, format!("{caller} cannot choose types for this function: remove its generics"));
     }
     if let Some(clause) = &signature.generics.where_clause {
-        refusals.at(
-            clause,
-            "there is nothing for `where` to speak of: remove the clause",
-        );
+        refusals.at(clause, "there is nothing for `where` to speak of: remove the clause");
     }
     if let Some(token) = &signature.constness {
-        refusals.at(
-            token,
-            "this function starts processes, never at compile time: remove `const`",
-        );
+        refusals.at(token, "this function starts processes, never at compile time: remove `const`");
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        refusals.at(
-            token,
-            format!("{caller} cannot keep an unsafe function's contract: remove `unsafe`"),
-        );
+        refusals.at(token, format!("{caller} cannot keep an unsafe function's contract: remove `unsafe`"));
     }
     if let Some(abi) = &signature.abi {
         refusals.at(abi, "this function is called from Rust: remove `extern`");
     }
     if kind == Kind::Test
-        && let Some(attribute) = function
-            .attributes
-            .iter()
-            .find(|attribute| attribute.path().is_ident("test"))
+        && let Some(attribute) = function.attributes.iter().find(|attribute| attribute.path().is_ident("test"))
     {
-        refusals.at(
-            attribute,
-            "`#[procession::test]` makes the test: remove `#[test]`",
-        );
+        refusals.at(attribute, "`#[procession::test]` makes the test: remove `#[test]`");
     }
 }
 
-fn read_options(
-    kind: Kind,
-    arguments: TokenStream,
-    function: &Function,
-    refusals: &mut Refusals,
-) -> Options {
+fn read_options(kind: Kind, arguments: TokenStream, function: &Function, refusals: &mut Refusals) -> Options {
     let mut options = Options::default();
     let mut once = Once::default();
     let mut of_runtime = Vec::new();
-    for argument in refusals
-        .take(arguments::split(arguments))
-        .unwrap_or_default()
-    {
+    for argument in refusals.take(arguments::split(arguments)).unwrap_or_default() {
         let (key, value) = match argument {
             Argument::Pair(key, value) => (key, value),
             Argument::Word(path) => {
@@ -183,17 +151,8 @@ fn read_options(
                 of_runtime.push(key);
             }
             ("preload", Kind::Main) => options.preload = refusals.take(preload(value)),
-            ("signals", Kind::Main) => {
-                options.no_signals = !refusals.take(signals(&value)).unwrap_or(true)
-            }
-            _ => refusals.at(
-                &key,
-                format!(
-                    "`{key}` is no argument of `{}`: it takes {}",
-                    kind.attribute(),
-                    kind.keys()
-                ),
-            ),
+            ("signals", Kind::Main) => options.no_signals = !refusals.take(signals(&value)).unwrap_or(true),
+            _ => refusals.at(&key, format!("`{key}` is no argument of `{}`: it takes {}", kind.attribute(), kind.keys())),
         }
     }
     refuse_runtime(&of_runtime, kind, &options, function, refusals);
@@ -201,34 +160,18 @@ fn read_options(
 }
 
 /// Refuses settings of a runtime that there is none of, or that has no threads to count.
-fn refuse_runtime(
-    keys: &[Ident],
-    kind: Kind,
-    options: &Options,
-    function: &Function,
-    refusals: &mut Refusals,
-) {
+fn refuse_runtime(keys: &[Ident], kind: Kind, options: &Options, function: &Function, refusals: &mut Refusals) {
     for key in keys {
         if function.signature.asyncness.is_none() {
-            refusals.at(
-                key,
-                format!("a function that is not async has no runtime: write `async fn`, or remove `{key}`"),
-            );
+            refusals.at(key, format!("a function that is not async has no runtime: write `async fn`, or remove `{key}`"));
         } else if key == "worker_threads" && !options.multi_thread.unwrap_or(kind == Kind::Main) {
-            refusals.at(
-                key,
-                "a runtime of one thread has no workers: write `flavor = \"multi_thread\"`, or remove `worker_threads`",
-            );
+            refusals.at(key, "a runtime of one thread has no workers: write `flavor = \"multi_thread\"`, or remove `worker_threads`");
         }
     }
 }
 
 fn misunderstood(kind: Kind) -> String {
-    format!(
-        "`{}` takes `key = value`, with {}",
-        kind.attribute(),
-        kind.keys()
-    )
+    format!("`{}` takes `key = value`, with {}", kind.attribute(), kind.keys())
 }
 
 fn flavor(key: &Ident, value: &Expr) -> Result<bool> {
@@ -236,26 +179,14 @@ fn flavor(key: &Ident, value: &Expr) -> Result<bool> {
     match text.value().as_str() {
         "multi_thread" => Ok(true),
         "current_thread" => Ok(false),
-        other => Err(Error::new(
-            text.span(),
-            format!("there is no flavor `{other}`: write \"current_thread\" or \"multi_thread\""),
-        )),
+        other => Err(Error::new(text.span(), format!("there is no flavor `{other}`: write \"current_thread\" or \"multi_thread\""))),
     }
 }
 
 fn worker_threads(value: &Expr) -> Result<usize> {
-    let refuse = || {
-        Error::new(
-            value.span(),
-            "`worker_threads` takes a number from 1 up: write `worker_threads = 4`",
-        )
-    };
+    let refuse = || Error::new(value.span(), "`worker_threads` takes a number from 1 up: write `worker_threads = 4`");
     match arguments::literal(value) {
-        Some(Lit::Int(number)) => number
-            .base10_parse()
-            .ok()
-            .filter(|number| *number > 0)
-            .ok_or_else(refuse),
+        Some(Lit::Int(number)) => number.base10_parse().ok().filter(|number| *number > 0).ok_or_else(refuse),
         _ => Err(refuse()),
     }
 }
@@ -273,20 +204,12 @@ fn preload(value: Expr) -> Result<ExprPath> {
 fn signals(value: &Expr) -> Result<bool> {
     match arguments::literal(value) {
         Some(Lit::Bool(signals)) => Ok(signals.value),
-        _ => Err(Error::new(
-            value.span(),
-            "`signals` takes `true` or `false`",
-        )),
+        _ => Err(Error::new(value.span(), "`signals` takes `true` or `false`")),
     }
 }
 
 fn wrap(kind: Kind, options: &Options, function: &Function) -> TokenStream {
-    let Function {
-        attributes,
-        visibility,
-        signature,
-        body,
-    } = function;
+    let Function { attributes, visibility, signature, body } = function;
     let (name, output, asyncness) = (&signature.ident, &signature.output, &signature.asyncness);
     let test = (kind == Kind::Test).then(|| quote!(#[::core::prelude::v1::test]));
     let start = start(kind, options, name);
@@ -297,8 +220,7 @@ fn wrap(kind: Kind, options: &Options, function: &Function) -> TokenStream {
         }
         None => quote!(#name()),
     };
-    let run = if matches!(output, ReturnType::Type(_, written) if matches!(**written, Type::Never(_)))
-    {
+    let run = if matches!(output, ReturnType::Type(_, written) if matches!(**written, Type::Never(_))) {
         // What follows a call that does not return would be reported as unreachable.
         quote!(let _session = #start; #run)
     } else {

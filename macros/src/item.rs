@@ -29,12 +29,7 @@ impl Parse for Function {
         if body.delimiter() != Delimiter::Brace {
             return Err(Error::new(body.span(), "expected the body of a function"));
         }
-        Ok(Self {
-            attributes,
-            visibility,
-            signature,
-            body,
-        })
+        Ok(Self { attributes, visibility, signature, body })
     }
 }
 
@@ -53,12 +48,7 @@ impl Function {
     /// Reads the function below `attribute` (its name as a user writes it, such as `#[process_actor]`).
     pub(crate) fn read(attribute: &str, item: TokenStream) -> Result<Self> {
         syn::parse2(item.clone()).map_err(|error| match other_than_function(item) {
-            Some((span, kind)) => Error::new(
-                span,
-                format!(
-                    "`{attribute}` goes on a function: write it above a `fn`, not above {kind}"
-                ),
-            ),
+            Some((span, kind)) => Error::new(span, format!("`{attribute}` goes on a function: write it above a `fn`, not above {kind}")),
             None => error,
         })
     }
@@ -91,23 +81,14 @@ mod tests {
 
     #[test]
     fn a_body_is_not_read() {
-        let function = Function::read(
-            "#[it]",
-            quote!(pub fn f(x: i32) -> i32 { some $ future @ syntax }),
-        )
-        .unwrap();
+        let function = Function::read("#[it]", quote!(pub fn f(x: i32) -> i32 { some $ future @ syntax })).unwrap();
         assert_eq!(function.signature.ident, "f");
         assert_eq!(function.body.to_string(), "{ some $ future @ syntax }");
     }
 
     #[test]
     fn other_items_are_called_what_they_are() {
-        let sentence = |item| {
-            Function::read("#[it]", item)
-                .map(|_| ())
-                .unwrap_err()
-                .to_string()
-        };
+        let sentence = |item| Function::read("#[it]", item).map(|_| ()).unwrap_err().to_string();
         assert_eq!(
             sentence(quote!(
                 struct S;

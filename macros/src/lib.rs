@@ -138,7 +138,7 @@ pub fn process_actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | --- | --- | --- |
 /// | `flavor = "current_thread"` or `"multi_thread"` | the runtime of an `async fn` | `"multi_thread"` |
 /// | `worker_threads = 4` | the threads of a multi-threaded runtime | one for each usable core |
-/// | `preload = path::to::function` | a `fn()` that the nursery runs first; every child shares the memory it leaves | none |
+/// | `preload = path::to::function` | a `fn()` that the nursery runs first, on a thread of its own that ends with it; every child shares the memory it leaves, but no thread-locals | none |
 /// | `signals = false` | leaves Ctrl-C, SIGTERM and SIGHUP to the program | they stop the family in order |
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {

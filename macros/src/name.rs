@@ -42,11 +42,7 @@ mod tests {
             ("älter_werden", "ÄlterWerden"),
             ("Square", "Square"),
         ] {
-            assert_eq!(
-                upper_camel(function).as_deref(),
-                Some(expected),
-                "{function}"
-            );
+            assert_eq!(upper_camel(function).as_deref(), Some(expected), "{function}");
         }
     }
 

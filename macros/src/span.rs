@@ -17,19 +17,13 @@ pub(crate) fn shown_at(span: Span) -> Span {
 /// Together they make the compiler underline all of it: a stable compiler cannot join spans for a macro.
 pub(crate) fn ends(written: &impl ToTokens) -> (Span, Span) {
     let mut tokens = written.to_token_stream().into_iter();
-    let first = tokens
-        .next()
-        .map_or_else(Span::call_site, |token| token.span());
+    let first = tokens.next().map_or_else(Span::call_site, |token| token.span());
     let last = tokens.last().map_or(first, |token| token.span());
     (shown_at(first), shown_at(last))
 }
 
 /// `path<inner>`, shown at `written`. The tokens inside keep their own places.
-pub(crate) fn wrapped(
-    written: &impl ToTokens,
-    path: &TokenStream,
-    inner: &impl ToTokens,
-) -> TokenStream {
+pub(crate) fn wrapped(written: &impl ToTokens, path: &TokenStream, inner: &impl ToTokens) -> TokenStream {
     let (start, end) = ends(written);
     let path = path.clone().into_iter().map(|mut token| {
         token.set_span(start);

@@ -36,11 +36,7 @@ impl ActorId {
 
 impl fmt::Display for ActorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.generation == 0 {
-            write!(f, "#{}", self.slot)
-        } else {
-            write!(f, "#{}.{}", self.slot, self.generation)
-        }
+        if self.generation == 0 { write!(f, "#{}", self.slot) } else { write!(f, "#{}.{}", self.slot, self.generation) }
     }
 }
 

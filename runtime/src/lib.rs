@@ -1,10 +1,70 @@
-//! Functions as process actors.
-#![doc = ""]
+//! Functions as process actors: `#[process_actor]` marks a function, and the runtime runs it in a child process.
+//!
+//! ```
+//! use procession::prelude::*;
+//!
+//! #[process_actor]
+//! fn square(x: i64) -> i64 {
+//!     x * x
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! enum Count {
+//!     Add(i64),
+//!     Get(Reply<i64>),
+//! }
+//!
+//! #[process_actor]
+//! async fn counter(mut mailbox: Mailbox<Count>, start: i64) -> i64 {
+//!     let mut n = start;
+//!     while let Some(message) = mailbox.recv().await {
+//!         match message {
+//!             Count::Add(k) => n += k,
+//!             Count::Get(reply) => reply.send(n),
+//!         }
+//!     }
+//!     n
+//! }
+//!
+//! #[procession::main]
+//! async fn main() -> procession::Result<()> {
+//!     assert_eq!(Square::spawn(5).await?.join().await?, 25);
+//!
+//!     let counter = Counter::spawn(40).await?;
+//!     counter.tell(Count::Add(2)).await?;
+//!     assert_eq!(counter.ask(Count::Get).await?, 42);
+//!     assert_eq!(counter.stop().await?, 42);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What there is
+//!
+//! * [`process_actor`] makes a type of a function, with `spawn` and `builder`. A function with a [`Mailbox`] first is a mailbox actor,
+//!   any other a function actor.
+//! * [`Process`] is the spawner's handle to a child, [`Actor`] the same for one with a mailbox; [`ActorRef`] is anyone's handle to a mailbox, and
+//!   [`Reply`] the right to answer one request. The last two, and everything in the next line, can be sent to other processes.
+//! * [`Lock`], [`Queue`], [`Pipe`], and [`Pool`] for many short tasks.
+//! * [`ExitReport`] says how a process ended.
+//! * [`main`], [`test`] or [`init`] come first in a program.
+//!
+//! # Waiting
+//!
+//! Every operation that waits is a builder: options first (`.timeout(..)`), then `.await`, or `.blocking()` on a thread of one's
+//! own. In async code `.blocking()` panics with what to write instead. Futures need a tokio runtime with I/O and time enabled, as
+//! `#[procession::main]` and `#[tokio::main]` start it, only where they set timeouts or read mailboxes and pipes.
+//!
+//! # When things die
+//!
+//! A child lives until it returns, is stopped, or its owner ends: the process that spawned it, in the end the root. Dropping a
+//! handle ends nothing. When a process dies, everyone who waits for something of it is told at once, with the same [`ExitReport`];
+//! what it had sent before is still delivered. When the root dies, by whatever cause, the kernel ends the whole family.
 
 mod actor;
 mod error;
 mod exit;
 mod link;
+mod pool;
 mod process;
 mod service;
 mod wait;
@@ -20,20 +80,23 @@ pub use exit::{ActorId, ErrorChain, ExitReport, KillReason, Outcome, Panic, Stop
 pub use link::call::LinkError;
 pub use link::frame::FrameError;
 pub use link::value::{DecodeError, EncodeError, Message};
+pub use pool::error::{MapError, PoolError, TaskError};
+pub use pool::map::{Call, Map, Outcomes};
+pub use pool::{Pool, PoolBuilder};
 pub use process::builder::{Spawn, Stream};
 pub use process::error::{InitError, JoinError, SpawnError};
 pub use process::handle::{Actor, ChildInfo, Exit, Join, Process, Stop, children};
 pub use process::init::init;
 pub use process::session::shutdown;
+pub use procession_macros::{main, process_actor, test};
 pub use service::client::ServiceError;
+pub use service::lock::{Acquire, Lock, LockError, LockGuard, Releasing};
 pub use service::pipe::{Pipe, PipeEnd, PipeError, PipeRecv, PipeSend};
 pub use service::queue::{Get, GetError, Put, PutError, PutReason, Queue};
-pub use service::lock::{Acquire, Lock, LockError, LockGuard, Releasing};
-pub use procession_macros::{main, process_actor, test};
 
 /// What most programs use.
 pub mod prelude {
-    pub use crate::{Actor, ActorRef, Lock, Mailbox, Pipe, PipeEnd, Process, Queue, Reply, process_actor};
+    pub use crate::{Actor, ActorRef, Lock, Mailbox, Pipe, PipeEnd, Pool, Process, Queue, Reply, process_actor};
     pub use serde::{Deserialize, Serialize};
 }
 
@@ -53,3 +116,8 @@ pub mod __fuzz {
     pub use crate::link::assemble::fuzz as frames;
     pub use crate::link::value::fuzz as values;
 }
+
+/// The page of use in the README runs as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -89,31 +89,20 @@ pub(crate) fn refuse_async_context(operation: &str) {
     }
 }
 
-/// Inside `spawn_blocking` and `block_in_place` a runtime's handle is current, but blocking is what these are for.
-/// `Handle::block_on` is the only thing that tokio lets one ask: entering a runtime twice is refused by a panic of its own.
+/// Inside `spawn_blocking` and `block_in_place` a runtime's handle is current, but blocking is what these are for. What tells them
+/// from async code is the budget: every future that a runtime polls has one, so that it lets others run, and they have none. So
+/// this uses it up; a future whose budget is gone is about to be refused anyway, and what has none does not notice.
 fn blocking_allowed() -> bool {
-    // A thread that drives a runtime refuses to be entered again; a `spawn_blocking` thread does not. The check itself must not
-    // print a panic message, so it asks for a task id: only a task being polled has one.
-    tokio::task::try_id().is_none() && !ENTERED.get()
-}
-
-thread_local! {
-    static ENTERED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Marks this thread as one that drives a runtime of this library's for as long as the guard lives.
-pub(crate) struct Entered(bool);
-
-impl Entered {
-    pub(crate) fn new() -> Entered {
-        Entered(ENTERED.replace(true))
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        ENTERED.set(self.0);
-    }
+    /// More than any budget.
+    const STEPS: usize = 1024;
+    let mut context = Context::from_waker(Waker::noop());
+    (0..STEPS).all(|_| match tokio::task::coop::poll_proceed(&mut context) {
+        Poll::Ready(step) => {
+            step.made_progress();
+            true
+        }
+        Poll::Pending => false,
+    })
 }
 
 /// Runs `future` to its end on this thread.

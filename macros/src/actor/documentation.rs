@@ -11,21 +11,9 @@ use super::signature::Signature;
 use crate::item::Function;
 
 /// The struct: the function's own documentation, and what the struct is.
-pub(crate) fn of_structure(
-    function: &Function,
-    options: &Options,
-    signature: &Signature,
-) -> TokenStream {
-    let own = function
-        .attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("doc"))
-        .collect::<Vec<_>>();
-    let kind = if signature.message.is_some() {
-        "mailbox actor"
-    } else {
-        "function actor"
-    };
+pub(crate) fn of_structure(function: &Function, options: &Options, signature: &Signature) -> TokenStream {
+    let own = function.attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).collect::<Vec<_>>();
+    let kind = if signature.message.is_some() { "mailbox actor" } else { "function actor" };
     let structure = &options.structure;
     let name = linked(&function.signature.ident);
     let what = format!(
@@ -39,9 +27,7 @@ pub(crate) fn of_structure(
 /// Its builder.
 pub(crate) fn of_builder(options: &Options) -> TokenStream {
     let structure = &options.structure;
-    let text = format!(
-        "Sets what a process of [`{structure}`] has, and starts it with [`spawn`](Self::spawn)."
-    );
+    let text = format!("Sets what a process of [`{structure}`] has, and starts it with [`spawn`](Self::spawn).");
     quote!(#[doc = #text])
 }
 
@@ -58,16 +44,10 @@ pub(crate) fn of_spawn(function: &Function, signature: &Signature) -> TokenStrea
     if signature.message.is_some() {
         lines.push("an [`Actor`](::procession::Actor), which takes messages, and whose `join` gives what the function".into());
     } else {
-        lines.push(
-            "a [`Process`](::procession::Process), whose `join` gives what the function".into(),
-        );
+        lines.push("a [`Process`](::procession::Process), whose `join` gives what the function".into());
     }
     lines.push("returns.".into());
-    if signature
-        .parameters
-        .iter()
-        .any(|parameter| !matches!(parameter.passing, Passing::Value))
-    {
+    if signature.parameters.iter().any(|parameter| !matches!(parameter.passing, Passing::Value)) {
         lines.push("What is borrowed here is copied.".into());
     }
     lines.extend(of_parameters(&signature.parameters));
@@ -76,21 +56,14 @@ pub(crate) fn of_spawn(function: &Function, signature: &Signature) -> TokenStrea
 
 fn of_parameters(parameters: &[Parameter]) -> Vec<String> {
     let mut lines = Vec::new();
-    for parameter in parameters
-        .iter()
-        .filter(|parameter| !parameter.documentation.is_empty())
-    {
+    for parameter in parameters.iter().filter(|parameter| !parameter.documentation.is_empty()) {
         if lines.is_empty() {
             lines.extend(["".into(), "# Parameters".into(), "".into()]);
         }
         let text = parameter.documentation.iter().flat_map(lines_of);
         // Two spaces keep further lines inside the list's item.
         for (index, line) in text.enumerate() {
-            lines.push(if index == 0 {
-                format!("- `{}`: {line}", parameter.name.unraw())
-            } else {
-                format!("  {line}")
-            });
+            lines.push(if index == 0 { format!("- `{}`: {line}", parameter.name.unraw()) } else { format!("  {line}") });
         }
     }
     lines
@@ -98,11 +71,7 @@ fn of_parameters(parameters: &[Parameter]) -> Vec<String> {
 
 /// A link to the function. Its parentheses say that the function is meant, not a module of that name.
 fn linked(function: &Ident) -> String {
-    if *function == function.unraw() {
-        format!("[`{function}()`]")
-    } else {
-        format!("`{}`", function.unraw())
-    }
+    if *function == function.unraw() { format!("[`{function}()`]") } else { format!("`{}`", function.unraw()) }
 }
 
 /// The lines of the first paragraph.
@@ -121,11 +90,7 @@ fn lines_of(attribute: &Attribute) -> Vec<String> {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
             Expr::Lit(literal) => match &literal.lit {
                 Lit::Str(text) if text.value().is_empty() => vec![String::new()],
-                Lit::Str(text) => text
-                    .value()
-                    .lines()
-                    .map(|line| line.trim().to_owned())
-                    .collect(),
+                Lit::Str(text) => text.value().lines().map(|line| line.trim().to_owned()).collect(),
                 _ => Vec::new(),
             },
             _ => Vec::new(),
@@ -150,10 +115,7 @@ mod tests {
             #[inline]
             fn f() {}
         };
-        assert_eq!(
-            summary(&function.attrs),
-            ["Counts what it is sent,", "from a start."]
-        );
+        assert_eq!(summary(&function.attrs), ["Counts what it is sent,", "from a start."]);
         let function: syn::ItemFn = parse_quote!(
             #[doc = include_str!("x.md")]
             fn f() {}

@@ -43,15 +43,10 @@ fn items(arguments: TokenStream, function: &Function) -> Result<TokenStream> {
 fn as_written(mut function: Function, item: TokenStream) -> TokenStream {
     let mut documented = false;
     for parameter in &mut function.signature.inputs {
-        let (FnArg::Typed(syn::PatType { attrs, .. })
-        | FnArg::Receiver(syn::Receiver { attrs, .. })) = parameter;
+        let (FnArg::Typed(syn::PatType { attrs, .. }) | FnArg::Receiver(syn::Receiver { attrs, .. })) = parameter;
         let before = attrs.len();
         attrs.retain(|attribute| !attribute.path().is_ident("doc"));
         documented |= attrs.len() < before;
     }
-    if documented {
-        function.into_token_stream()
-    } else {
-        item
-    }
+    if documented { function.into_token_stream() } else { item }
 }

@@ -35,16 +35,11 @@ pub(crate) fn items(function: &Function, options: &Options, signature: &Signatur
 }
 
 fn structure(function: &Function, options: &Options, signature: &Signature) -> TokenStream {
-    let Options {
-        structure, builder, ..
-    } = options;
+    let Options { structure, builder, .. } = options;
     let visibility = &function.visibility;
     let structure_documentation = documentation::of_structure(function, options, signature);
     let builder_documentation = documentation::of_builder(options);
-    let deprecated = function
-        .attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("deprecated"));
+    let deprecated = function.attributes.iter().filter(|attribute| attribute.path().is_ident("deprecated"));
     quote! {
         #structure_documentation
         #(#deprecated)*
@@ -71,18 +66,12 @@ fn structure(function: &Function, options: &Options, signature: &Signature) -> T
 
 /// Not every actor is started in every way, hence `dead_code`.
 fn methods(function: &Function, options: &Options, signature: &Signature) -> TokenStream {
-    let Options {
-        structure, builder, ..
-    } = options;
+    let Options { structure, builder, .. } = options;
     let visibility = &function.visibility;
     let spawn_documentation = documentation::of_spawn(function, signature);
-    let builder_documentation =
-        format!("Sets what a process of [`{structure}`] has, before it starts.");
+    let builder_documentation = format!("Sets what a process of [`{structure}`] has, before it starts.");
     let names = signature.parameters.iter().map(|parameter| &parameter.name);
-    let types = signature
-        .parameters
-        .iter()
-        .map(|parameter| &parameter.written);
+    let types = signature.parameters.iter().map(|parameter| &parameter.written);
     let parameters = quote!(#(#names: #types),*);
     let packed = tuple(signature.parameters.iter().map(Parameter::packed).collect());
     quote! {
@@ -117,16 +106,13 @@ fn assertions(parameters: &[Parameter]) -> TokenStream {
     if parameters.len() < 2 {
         return TokenStream::new();
     }
-    let each = parameters
-        .iter()
-        .filter(|parameter| !matches!(parameter.passing, Passing::Text))
-        .map(|parameter| {
-            let travelling = parameter.travelling();
-            let (start, end) = ends(&parameter.written);
-            let open = quote_spanned!(start=> __travels::<);
-            let close = quote_spanned!(end=> >());
-            quote!(#open #travelling #close;)
-        });
+    let each = parameters.iter().filter(|parameter| !matches!(parameter.passing, Passing::Text)).map(|parameter| {
+        let travelling = parameter.travelling();
+        let (start, end) = ends(&parameter.written);
+        let open = quote_spanned!(start=> __travels::<);
+        let close = quote_spanned!(end=> >());
+        quote!(#open #travelling #close;)
+    });
     quote! {
         const _: fn() = || {
             fn __travels<T: ::procession::Message>() {}
@@ -137,27 +123,16 @@ fn assertions(parameters: &[Parameter]) -> TokenStream {
 
 fn traits(function: &Function, options: &Options, signature: &Signature) -> TokenStream {
     let structure = &options.structure;
-    let mut arguments = tuple(
-        signature
-            .parameters
-            .iter()
-            .map(Parameter::travelling)
-            .collect(),
-    );
+    let mut arguments = tuple(signature.parameters.iter().map(Parameter::travelling).collect());
     if signature.parameters.len() > 1 {
         arguments = shown_as_group(arguments, function.signature.paren_token.span.join());
     }
     let output = signature.output.travelling();
     let scope = signature.output.scope();
     let failure = signature.output.failure();
-    let locals: Vec<Ident> = (0..signature.parameters.len())
-        .map(|index| format_ident!("argument_{index}", span = Span::mixed_site()))
-        .collect();
-    let pattern = if locals.is_empty() {
-        quote!(_)
-    } else {
-        tuple(locals.iter().map(ToTokens::to_token_stream).collect())
-    };
+    let locals: Vec<Ident> =
+        (0..signature.parameters.len()).map(|index| format_ident!("argument_{index}", span = Span::mixed_site())).collect();
+    let pattern = if locals.is_empty() { quote!(_) } else { tuple(locals.iter().map(ToTokens::to_token_stream).collect()) };
     let mailbox = Ident::new("mailbox", Span::mixed_site());
     let running = running(function, signature, &mailbox, &locals);
     let (handle, call) = match &signature.message {
@@ -210,24 +185,12 @@ fn traits(function: &Function, options: &Options, signature: &Signature) -> Toke
 }
 
 /// The function's call, at once or as a future that owns the arguments.
-fn running(
-    function: &Function,
-    signature: &Signature,
-    mailbox: &Ident,
-    locals: &[Ident],
-) -> TokenStream {
+fn running(function: &Function, signature: &Signature, mailbox: &Ident, locals: &[Ident]) -> TokenStream {
     let mut name = function.signature.ident.clone();
     name.set_span(shown_at(name.span()));
     let mailbox = signature.message.is_some().then_some(mailbox);
-    let unpacked = signature
-        .parameters
-        .iter()
-        .zip(locals)
-        .map(|(parameter, local)| parameter.unpacked(local));
-    let arguments = mailbox
-        .map(ToTokens::to_token_stream)
-        .into_iter()
-        .chain(unpacked);
+    let unpacked = signature.parameters.iter().zip(locals).map(|(parameter, local)| parameter.unpacked(local));
+    let arguments = mailbox.map(ToTokens::to_token_stream).into_iter().chain(unpacked);
     let call = quote!(#name(#(#arguments),*));
     if function.signature.asyncness.is_some() {
         let value = signature.output.packed(quote!(#call.await));
@@ -241,11 +204,7 @@ fn running(
 /// The actor's place in the table that all processes of a family share.
 fn entry(function: &Function, options: &Options, signature: &Signature) -> TokenStream {
     let structure = &options.structure;
-    let constructor = if signature.message.is_some() {
-        quote!(mailbox)
-    } else {
-        quote!(function)
-    };
+    let constructor = if signature.message.is_some() { quote!(mailbox) } else { quote!(function) };
     let ident = &function.signature.ident;
     let type_name = ident.unraw().to_string();
     let name = match &options.name {

@@ -21,11 +21,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// Reads the arguments of the attribute on `function`.
-    pub(crate) fn read(
-        arguments: TokenStream,
-        function: &Ident,
-        refusals: &mut Refusals,
-    ) -> Option<Self> {
+    pub(crate) fn read(arguments: TokenStream, function: &Ident, refusals: &mut Refusals) -> Option<Self> {
         let mut once = Once::default();
         let mut structure = None;
         let mut name = None;
@@ -41,36 +37,24 @@ impl Options {
                         name = refusals.take(arguments::text(&key, &value).and_then(not_empty));
                     }
                 }
-                Argument::Pair(key, _) => refusals.at(
-                    &key,
-                    format!("`{key}` is no argument of `#[process_actor]`: it takes `StructName` and `name = \"...\"`"),
-                ),
+                Argument::Pair(key, _) => {
+                    refusals.at(&key, format!("`{key}` is no argument of `#[process_actor]`: it takes `StructName` and `name = \"...\"`"))
+                }
                 Argument::Other(other) => {
                     refusals.at(other, "`#[process_actor]` takes `StructName` and `name = \"...\"`, and nothing else");
                 }
             }
         }
-        let structure = if once.given("the name of the struct") {
-            structure
-        } else {
-            refusals.take(derived(function))
-        }?;
+        let structure = if once.given("the name of the struct") { structure } else { refusals.take(derived(function)) }?;
         let builder = format_ident!("{structure}Builder");
-        Some(Self {
-            structure,
-            builder,
-            name,
-        })
+        Some(Self { structure, builder, name })
     }
 }
 
 /// The struct's name as the user gave it.
 fn type_name(path: &Path, function: &Ident) -> Result<Ident> {
     let Some(structure) = path.get_ident() else {
-        return Err(Error::new_spanned(
-            path,
-            "the struct goes beside the function: write one name, not a path",
-        ));
+        return Err(Error::new_spanned(path, "the struct goes beside the function: write one name, not a path"));
     };
     if structure == function {
         return Err(Error::new_spanned(path, same_name(function)));
@@ -81,31 +65,22 @@ fn type_name(path: &Path, function: &Ident) -> Result<Ident> {
 /// The struct's name as it follows from the function's.
 fn derived(function: &Ident) -> Result<Ident> {
     match name::of_type(function) {
-        Some(structure) if structure == *function => {
-            Err(Error::new_spanned(function, same_name(function)))
-        }
+        Some(structure) if structure == *function => Err(Error::new_spanned(function, same_name(function))),
         Some(structure) => Ok(structure),
         None => Err(Error::new_spanned(
             function,
-            format!(
-                "no name for a struct follows from `{function}`: write `#[process_actor(StructName)]`"
-            ),
+            format!("no name for a struct follows from `{function}`: write `#[process_actor(StructName)]`"),
         )),
     }
 }
 
 fn same_name(function: &Ident) -> String {
-    format!(
-        "the function and its struct cannot both be `{function}`: write `#[process_actor(OtherName)]`"
-    )
+    format!("the function and its struct cannot both be `{function}`: write `#[process_actor(OtherName)]`")
 }
 
 fn not_empty(name: LitStr) -> Result<LitStr> {
     if name.value().trim().is_empty() {
-        return Err(Error::new(
-            name.span(),
-            "nobody can look up an empty name: write one, or remove `name`",
-        ));
+        return Err(Error::new(name.span(), "nobody can look up an empty name: write one, or remove `name`"));
     }
     Ok(name)
 }

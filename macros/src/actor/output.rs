@@ -48,19 +48,14 @@ impl Output {
         };
         match bare(written) {
             Type::Never(never) => {
-                let sentence =
-                    "a process actor returns, if only because it was asked to stop: remove `-> !`";
+                let sentence = "a process actor returns, if only because it was asked to stop: remove `-> !`";
                 return Err(Error::new_spanned(never, sentence));
             }
             Type::Tuple(tuple) if tuple.elems.is_empty() => return Ok(Self::Unit),
             _ => travels(written)?,
         }
         Ok(match chained(written) {
-            Some((value, raised)) => Self::Chained {
-                written: written.clone(),
-                value,
-                raised,
-            },
+            Some((value, raised)) => Self::Chained { written: written.clone(), value, raised },
             None => Self::Value(written.clone()),
         })
     }
@@ -93,10 +88,7 @@ impl Output {
 
     /// From what the call gives to what the spawner gets.
     pub(crate) fn packed(&self, call: TokenStream) -> TokenStream {
-        let Self::Chained {
-            written, raised, ..
-        } = self
-        else {
+        let Self::Chained { written, raised, .. } = self else {
             return call;
         };
         let (start, _) = ends(written);
@@ -119,19 +111,11 @@ impl Output {
     /// A box of `dyn Error + Send + Sync` is not `Into` one of `dyn Error`: it coerces. Whether a hidden error has to is
     /// left to the compiler, which prefers the methods of a type to those of a trait.
     pub(crate) fn scope(&self) -> TokenStream {
-        let Self::Chained {
-            written,
-            raised: Raised::Hidden,
-            ..
-        } = self
-        else {
+        let Self::Chained { written, raised: Raised::Hidden, .. } = self else {
             return TokenStream::new();
         };
         let (start, _) = ends(written);
-        let bounds = [
-            quote!(::core::marker::Send),
-            quote!(::core::marker::Send + ::core::marker::Sync),
-        ];
+        let bounds = [quote!(::core::marker::Send), quote!(::core::marker::Send + ::core::marker::Sync)];
         quote_spanned! {start=>
             struct __Raised<E>(E);
 
@@ -171,26 +155,15 @@ fn chained(written: &Type) -> Option<(Box<Type>, Raised)> {
 
 /// The sort of an error that is known to be no message.
 fn raised(error: &Type) -> Option<Raised> {
-    let known: [&[&str]; 5] = [
-        &["anyhow", "Error"],
-        &["eyre", "Error"],
-        &["eyre", "Report"],
-        &["color_eyre", "Report"],
-        &["io", "Error"],
-    ];
-    if known
-        .into_iter()
-        .any(|names| written::ends_with(error, names))
-    {
+    let known: [&[&str]; 5] = [&["anyhow", "Error"], &["eyre", "Error"], &["eyre", "Report"], &["color_eyre", "Report"], &["io", "Error"]];
+    if known.into_iter().any(|names| written::ends_with(error, names)) {
         return Some(Raised::Convertible);
     }
     let segment = written::last_segment(error)?;
     match *written::type_arguments(segment)? {
         [inner] => match bare(inner) {
             Type::TraitObject(_) if segment.ident == "Box" => Some(Raised::Boxed),
-            Type::TraitObject(object) if object.bounds.iter().any(is_error) => {
-                Some(Raised::Convertible)
-            }
+            Type::TraitObject(object) if object.bounds.iter().any(is_error) => Some(Raised::Convertible),
             _ => None,
         },
         _ => None,
@@ -199,11 +172,7 @@ fn raised(error: &Type) -> Option<Raised> {
 
 fn is_error(bound: &TypeParamBound) -> bool {
     match bound {
-        TypeParamBound::Trait(bound) => bound
-            .path
-            .segments
-            .last()
-            .is_some_and(|segment| segment.ident == "Error"),
+        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == "Error"),
         _ => false,
     }
 }
@@ -232,20 +201,11 @@ mod tests {
             ("-> (anyhow::Result<()>)", Some(Raised::Hidden)),
             ("-> Result<i64, std::io::Error>", Some(Raised::Convertible)),
             ("-> Result<i64, anyhow::Error>", Some(Raised::Convertible)),
-            (
-                "-> anyhow::Result<i64, anyhow::Error>",
-                Some(Raised::Convertible),
-            ),
+            ("-> anyhow::Result<i64, anyhow::Error>", Some(Raised::Convertible)),
             ("-> Result<i64, eyre::Report>", Some(Raised::Convertible)),
-            (
-                "-> Result<i64, Arc<dyn std::error::Error + Send + Sync>>",
-                Some(Raised::Convertible),
-            ),
+            ("-> Result<i64, Arc<dyn std::error::Error + Send + Sync>>", Some(Raised::Convertible)),
             ("-> Result<i64, Box<dyn Error>>", Some(Raised::Boxed)),
-            (
-                "-> Result<i64, Box<dyn std::error::Error + Send + Sync + 'static>>",
-                Some(Raised::Boxed),
-            ),
+            ("-> Result<i64, Box<dyn std::error::Error + Send + Sync + 'static>>", Some(Raised::Boxed)),
             ("-> Result<i64, Box<dyn MyError>>", Some(Raised::Boxed)),
         ] {
             let raised = match read(text).unwrap() {
@@ -258,15 +218,7 @@ mod tests {
 
     #[test]
     fn what_cannot_travel_is_refused() {
-        for text in [
-            "-> !",
-            "-> &str",
-            "-> &'static str",
-            "-> impl Copy",
-            "-> Cow<'_, str>",
-            "-> Result<&str, E>",
-            "-> Self",
-        ] {
+        for text in ["-> !", "-> &str", "-> &'static str", "-> impl Copy", "-> Cow<'_, str>", "-> Result<&str, E>", "-> Self"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -32,11 +32,7 @@ pub(crate) enum Passing {
 impl Parameter {
     /// Reads the parameter at `index`.
     pub(crate) fn read(index: usize, parameter: &PatType) -> Result<Self> {
-        if let Some(attribute) = parameter
-            .attrs
-            .iter()
-            .find(|attribute| attribute.path().is_ident("cfg"))
-        {
+        if let Some(attribute) = parameter.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
             let sentence = "every build of a process actor takes the same parameters: \
                             write two functions, with `#[cfg]` on each";
             return Err(Error::new_spanned(attribute, sentence));
@@ -45,12 +41,7 @@ impl Parameter {
             name: name(index, &parameter.pat),
             written: (*parameter.ty).clone(),
             passing: passing(&parameter.ty)?,
-            documentation: parameter
-                .attrs
-                .iter()
-                .filter(|attribute| attribute.path().is_ident("doc"))
-                .cloned()
-                .collect(),
+            documentation: parameter.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect(),
         })
     }
 
@@ -108,34 +99,22 @@ fn borrowed(reference: &TypeReference) -> Result<Passing> {
     let owned = written::owned(reference);
     let elem = bare(&reference.elem);
     if reference.mutability.is_some() {
-        return refuse(format!(
-            "what a process changes stays in that process: take `{owned}`, and return what became of it"
-        ));
+        return refuse(format!("what a process changes stays in that process: take `{owned}`, and return what became of it"));
     }
     let text = written::ends_with(elem, &["str"]);
-    if reference
-        .lifetime
-        .as_ref()
-        .is_some_and(|lifetime| lifetime.ident == "static")
-    {
+    if reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {
         let shorter = match elem {
             Type::Slice(slice) => format!("`&[{}]` or ", written::text(&slice.elem)),
             _ if text => "`&str` or ".to_owned(),
             _ => String::new(),
         };
-        return refuse(format!(
-            "an argument that was sent lives no longer than the call: write {shorter}`{owned}`"
-        ));
+        return refuse(format!("an argument that was sent lives no longer than the call: write {shorter}`{owned}`"));
     }
     match elem {
         _ if text => Ok(Passing::Text),
         Type::Slice(slice) => travels(&slice.elem).map(|()| Passing::Slice(slice.elem.clone())),
-        Type::TraitObject(_) => {
-            refuse("a trait object cannot travel to another process: take a type of its own".into())
-        }
-        _ => refuse(format!(
-            "only `&str` and `&[T]` are borrowed from a message: take `{owned}` by value"
-        )),
+        Type::TraitObject(_) => refuse("a trait object cannot travel to another process: take a type of its own".into()),
+        _ => refuse(format!("only `&str` and `&[T]` are borrowed from a message: take `{owned}` by value")),
     }
 }
 
@@ -145,10 +124,7 @@ pub(crate) fn travels(written: &Type) -> Result<()> {
         None => Ok(()),
         Some(Fault::Reference(reference)) => Err(Error::new_spanned(
             reference,
-            format!(
-                "what travels to another process owns what it holds: write `{}`",
-                written::owned(reference)
-            ),
+            format!("what travels to another process owns what it holds: write `{}`", written::owned(reference)),
         )),
         Some(Fault::Lifetime(lifetime)) => Err(Error::new_spanned(
             lifetime,
@@ -156,15 +132,11 @@ pub(crate) fn travels(written: &Type) -> Result<()> {
         )),
         Some(Fault::ImplTrait(opaque)) => Err(Error::new_spanned(
             opaque,
-            format!(
-                "another process has to know the type: write it in place of `{}`",
-                written::text(opaque)
-            ),
+            format!("another process has to know the type: write it in place of `{}`", written::text(opaque)),
         )),
-        Some(Fault::SelfType(path)) => Err(Error::new_spanned(
-            path,
-            "a process actor is a free function: move it out of the `impl` block, and write the type's name",
-        )),
+        Some(Fault::SelfType(path)) => {
+            Err(Error::new_spanned(path, "a process actor is a free function: move it out of the `impl` block, and write the type's name"))
+        }
     }
 }
 
@@ -175,9 +147,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Parameter> {
-        let FnArg::Typed(parameter) = syn::parse_str(text).unwrap() else {
-            panic!("{text}")
-        };
+        let FnArg::Typed(parameter) = syn::parse_str(text).unwrap() else { panic!("{text}") };
         Parameter::read(3, &parameter)
     }
 
@@ -204,10 +174,7 @@ mod tests {
     fn other_borrowed_parameters_are_refused() {
         for (text, end) in [
             ("x: &i64", "take `i64` by value"),
-            (
-                "x: &mut Vec<u8>",
-                "take `Vec<u8>`, and return what became of it",
-            ),
+            ("x: &mut Vec<u8>", "take `Vec<u8>`, and return what became of it"),
             ("x: &'static str", "write `&str` or `String`"),
             ("x: &'static [u8]", "write `&[u8]` or `Vec<u8>`"),
             ("x: &'static T", "write `T`"),

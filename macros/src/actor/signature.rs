@@ -28,20 +28,13 @@ impl Signature {
         refuse_generics(signature, refusals);
         let (message, parameters) = read_inputs(signature, refusals);
         let output = refusals.take(Output::read(&signature.output))?;
-        Some(Self {
-            message,
-            parameters,
-            output,
-        })
+        Some(Self { message, parameters, output })
     }
 }
 
 fn refuse_qualifiers(signature: &syn::Signature, refusals: &mut Refusals) {
     if let Some(token) = &signature.constness {
-        refusals.at(
-            token,
-            "a process actor runs in another process, never at compile time: remove `const`",
-        );
+        refusals.at(token, "a process actor runs in another process, never at compile time: remove `const`");
     }
     if let Safety::Unsafe(token) = &signature.safety {
         refusals.at(
@@ -54,10 +47,7 @@ fn refuse_qualifiers(signature: &syn::Signature, refusals: &mut Refusals) {
         refusals.at(abi, "a process actor is called from Rust: remove `extern`, or mark a Rust function that calls this one");
     }
     if let Some(variadic) = &signature.variadic {
-        refusals.at(
-            variadic.dots,
-            "a process actor has a fixed number of parameters: take a `Vec` in place of `...`",
-        );
+        refusals.at(variadic.dots, "a process actor has a fixed number of parameters: take a `Vec` in place of `...`");
     }
 }
 
@@ -71,10 +61,9 @@ fn refuse_generics(signature: &syn::Signature, refusals: &mut Refusals) {
                     parameter.ident
                 ),
             ),
-            GenericParam::Const(parameter) => refusals.at(
-                parameter,
-                format!("another process cannot be told what `{0}` is: take `{0}` as a parameter", parameter.ident),
-            ),
+            GenericParam::Const(parameter) => {
+                refusals.at(parameter, format!("another process cannot be told what `{0}` is: take `{0}` as a parameter", parameter.ident))
+            }
             GenericParam::Lifetime(parameter) => refusals.at(
                 parameter,
                 format!(
@@ -87,18 +76,12 @@ fn refuse_generics(signature: &syn::Signature, refusals: &mut Refusals) {
     if let Some(clause) = &signature.generics.where_clause
         && signature.generics.params.is_empty()
     {
-        refusals.at(
-            clause,
-            "a process actor has nothing for `where` to speak of: remove the clause",
-        );
+        refusals.at(clause, "a process actor has nothing for `where` to speak of: remove the clause");
     }
 }
 
 /// The messages of the mailbox, if there is one, and the other parameters.
-fn read_inputs(
-    signature: &syn::Signature,
-    refusals: &mut Refusals,
-) -> (Option<Type>, Vec<Parameter>) {
+fn read_inputs(signature: &syn::Signature, refusals: &mut Refusals) -> (Option<Type>, Vec<Parameter>) {
     let mut message = None;
     let mut parameters = Vec::new();
     for (position, input) in signature.inputs.iter().enumerate() {
@@ -141,18 +124,12 @@ fn mailbox(input: &PatType) -> Option<Result<Type>> {
     };
     let segment = written::last_segment(written).filter(|segment| segment.ident == "Mailbox")?;
     if let Some(reference) = reference {
-        let sentence = format!(
-            "a mailbox belongs to its actor: write `{}`",
-            written::text(written)
-        );
+        let sentence = format!("a mailbox belongs to its actor: write `{}`", written::text(written));
         return Some(Err(Error::new_spanned(reference, sentence)));
     }
     Some(match written::type_arguments(segment).as_deref() {
         Some([message]) => travels(message).map(|()| (*message).clone()),
-        _ => Err(Error::new_spanned(
-            written,
-            "a mailbox has one type of messages: write `Mailbox<Message>`",
-        )),
+        _ => Err(Error::new_spanned(written, "a mailbox has one type of messages: write `Mailbox<Message>`")),
     })
 }
 
@@ -177,8 +154,7 @@ mod tests {
 
     #[test]
     fn a_first_parameter_of_type_mailbox_makes_a_mailbox_actor() {
-        let signature =
-            read("fn f(mut mailbox: procession::Mailbox<Count>, start: i64) -> i64").unwrap();
+        let signature = read("fn f(mut mailbox: procession::Mailbox<Count>, start: i64) -> i64").unwrap();
         assert_eq!(written::text(&signature.message.unwrap()), "Count");
         assert_eq!(signature.parameters.len(), 1);
         assert!(read("fn f(start: i64)").unwrap().message.is_none());
@@ -186,28 +162,14 @@ mod tests {
 
     #[test]
     fn all_faults_are_found_at_once() {
-        let error = read(
-            "const unsafe extern \"C\" fn f<'a, T, const N: usize>(self, x: &T, m: Mailbox<u8>) -> impl Copy",
-        );
+        let error = read("const unsafe extern \"C\" fn f<'a, T, const N: usize>(self, x: &T, m: Mailbox<u8>) -> impl Copy");
         assert_eq!(error.map(|_| ()).unwrap_err().into_iter().count(), 10);
     }
 
     #[test]
     fn sixteen_parameters_are_enough() {
-        let signature = |count| {
-            format!(
-                "fn f(mailbox: Mailbox<u8>, {})",
-                vec!["_: u8"; count].join(", ")
-            )
-        };
+        let signature = |count| format!("fn f(mailbox: Mailbox<u8>, {})", vec!["_: u8"; count].join(", "));
         assert_eq!(read(&signature(16)).unwrap().parameters.len(), 16);
-        assert_eq!(
-            read(&signature(20))
-                .map(|_| ())
-                .unwrap_err()
-                .into_iter()
-                .count(),
-            1
-        );
+        assert_eq!(read(&signature(20)).map(|_| ()).unwrap_err().into_iter().count(), 1);
     }
 }

@@ -4,10 +4,7 @@
 //! asked of the text alone, and what they miss is left to the trait bounds of the generated items.
 
 use quote::ToTokens;
-use syn::{
-    GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type, TypeImplTrait,
-    TypeParamBound, TypeReference,
-};
+use syn::{GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type, TypeImplTrait, TypeParamBound, TypeReference};
 
 /// Something in a type that can be no part of what travels.
 pub(crate) enum Fault<'a> {
@@ -46,26 +43,18 @@ pub(crate) fn fault(written: &Type) -> Option<Fault<'_>> {
 }
 
 fn fault_in_path(path: &Path) -> Option<Fault<'_>> {
-    if path
-        .segments
-        .first()
-        .is_some_and(|segment| segment.ident == "Self")
-    {
+    if path.segments.first().is_some_and(|segment| segment.ident == "Self") {
         return Some(Fault::SelfType(path));
     }
-    path.segments
-        .iter()
-        .find_map(|segment| match &segment.arguments {
-            PathArguments::AngleBracketed(arguments) => {
-                arguments.args.iter().find_map(|argument| match argument {
-                    GenericArgument::Lifetime(lifetime) => fault_of_lifetime(lifetime),
-                    GenericArgument::Type(inner) => fault(inner),
-                    GenericArgument::AssocType(associated) => fault(&associated.ty),
-                    _ => None,
-                })
-            }
+    path.segments.iter().find_map(|segment| match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::Lifetime(lifetime) => fault_of_lifetime(lifetime),
+            GenericArgument::Type(inner) => fault(inner),
+            GenericArgument::AssocType(associated) => fault(&associated.ty),
             _ => None,
-        })
+        }),
+        _ => None,
+    })
 }
 
 /// A lifetime with a name of its own is refused where it is declared.
@@ -114,11 +103,7 @@ pub(crate) fn ends_with(written: &Type, names: &[&str]) -> bool {
     let segments = &path.path.segments;
     path.qself.is_none()
         && segments.len() >= names.len()
-        && segments
-            .iter()
-            .rev()
-            .zip(names.iter().rev())
-            .all(|(segment, name)| segment.ident == name)
+        && segments.iter().rev().zip(names.iter().rev()).all(|(segment, name)| segment.ident == name)
 }
 
 /// The owned type to write in place of a reference.
@@ -127,16 +112,8 @@ pub(crate) fn owned(reference: &TypeReference) -> String {
     if let Type::Slice(slice) = elem {
         return format!("Vec<{}>", text(&slice.elem));
     }
-    let unsized_names = [
-        ("str", "String"),
-        ("Path", "PathBuf"),
-        ("OsStr", "OsString"),
-        ("CStr", "CString"),
-    ];
-    match unsized_names
-        .into_iter()
-        .find(|(name, _)| ends_with(elem, &[name]))
-    {
+    let unsized_names = [("str", "String"), ("Path", "PathBuf"), ("OsStr", "OsString"), ("CStr", "CString")];
+    match unsized_names.into_iter().find(|(name, _)| ends_with(elem, &[name])) {
         Some((_, owned)) => owned.to_owned(),
         None => text(elem),
     }
@@ -184,36 +161,11 @@ mod tests {
     #[test]
     fn faults_are_found_wherever_they_are() {
         for (expected, types) in [
-            (
-                "reference",
-                &[
-                    "&str",
-                    "Option<&str>",
-                    "(i32, [&u8; 2])",
-                    "Vec<(u8, &'static str)>",
-                ][..],
-            ),
-            (
-                "lifetime",
-                &[
-                    "Cow<'_, str>",
-                    "Box<dyn Error + '_>",
-                    "Vec<Option<Text<'_>>>",
-                ],
-            ),
+            ("reference", &["&str", "Option<&str>", "(i32, [&u8; 2])", "Vec<(u8, &'static str)>"][..]),
+            ("lifetime", &["Cow<'_, str>", "Box<dyn Error + '_>", "Vec<Option<Text<'_>>>"]),
             ("impl", &["impl Copy", "Option<impl Copy>"]),
             ("self", &["Self", "Vec<Self>", "Self::Item"]),
-            (
-                "none",
-                &[
-                    "i64",
-                    "Cow<'static, str>",
-                    "fn(&str) -> &str",
-                    "Vec<(u8, String)>",
-                    "<A as B>::C",
-                    "T<'a>",
-                ],
-            ),
+            ("none", &["i64", "Cow<'static, str>", "fn(&str) -> &str", "Vec<(u8, String)>", "<A as B>::C", "T<'a>"]),
         ] {
             for text in types {
                 assert_eq!(kind(text), expected, "{text}");
@@ -230,9 +182,7 @@ mod tests {
             ("&Vec<u8>", "Vec<u8>"),
             ("&a::B<C>", "a::B<C>"),
         ] {
-            let Type::Reference(reference) = parse(written) else {
-                panic!("{written}")
-            };
+            let Type::Reference(reference) = parse(written) else { panic!("{written}") };
             assert_eq!(owned(&reference), expected, "{written}");
         }
     }

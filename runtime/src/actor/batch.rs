@@ -13,7 +13,6 @@ use super::definition::{FunctionActor, Running};
 use super::family::family;
 use crate::link::frame::Flags;
 use crate::link::value::{self, DecodeError, EncodeError, Encoding};
-use crate::wait::Entered;
 
 use std::os::fd::OwnedFd;
 
@@ -77,7 +76,6 @@ impl Bench {
                 none.insert(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
             }
         };
-        let _entered = Entered::new();
         Ok(runtime.block_on(future))
     }
 }
@@ -153,9 +151,7 @@ impl<T: value::Message> Source<'_, T> {
             Source::Records(bytes, descriptors) => match next_record(bytes) {
                 None => Err(missing::<T>()),
                 Some(None) => Err(Mishap::Absent),
-                Some(Some((flags, body))) => {
-                    value::decode(flags, body, std::mem::take(descriptors)).map_err(Mishap::Unreadable)
-                }
+                Some(Some((flags, body))) => value::decode(flags, body, std::mem::take(descriptors)).map_err(Mishap::Unreadable),
             },
             Source::Broken(error) => Err(Mishap::Unreadable(error.clone())),
         }

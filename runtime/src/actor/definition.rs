@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use linkme::distributed_slice;
+use tokio::runtime::LocalOptions;
 
 use super::address::{Key, MAIN_PORT};
 use super::batch::{self, Run};
@@ -19,7 +20,6 @@ use super::mailbox::{Capacity, Door, Mailbox};
 use crate::exit::ErrorChain;
 use crate::link::parcel::Parcel;
 use crate::link::value::{DecodeError, EncodeError, Message};
-use crate::wait::Entered;
 
 /// A function marked with [`#[process_actor]`](macro@crate::process_actor), as the type that the attribute makes of it.
 ///
@@ -88,7 +88,25 @@ impl<T> std::fmt::Debug for Running<T> {
     }
 }
 
-impl<T> Running<T> {
+/// Runs a future on a runtime of this thread's own, as a task: waking a task is a push to a queue, waking the future that a runtime
+/// blocks on is a system call and a round of its event loop.
+pub(crate) fn block_on_one_thread<F: Future + 'static>(future: F) -> io::Result<F::Output>
+where
+    F::Output: 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let ended = runtime.block_on(async { tokio::task::spawn_local(future).await });
+    runtime.shutdown_background();
+    match ended {
+        Ok(output) => Ok(output),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(io::Error::other(error)),
+        },
+    }
+}
+
+impl<T: 'static> Running<T> {
     /// The result; an async function runs on a runtime of its own with so many threads.
     pub(crate) fn finish(self, threads: usize) -> io::Result<T> {
         match self {
@@ -97,14 +115,13 @@ impl<T> Running<T> {
                 if let Some(family) = family() {
                     family.serve();
                 }
-                let runtime = match threads {
-                    0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-                    threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
-                };
-                let _entered = Entered::new();
-                let output = runtime.block_on(future);
-                runtime.shutdown_background();
-                Ok(output)
+                if threads > 1 {
+                    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+                    let output = runtime.block_on(future);
+                    runtime.shutdown_background();
+                    return Ok(output);
+                }
+                block_on_one_thread(future)
             }
         }
     }

@@ -55,7 +55,8 @@ pub(crate) fn close(port: u32) {
 
 /// An introduction arrived.
 pub(crate) fn introduce(port: u32, key: Key, from: ActorId, fd: OwnedFd) {
-    let endpoint = lock(&PORTS).as_ref().and_then(|ports| ports.get(&port)).filter(|port| port.key == key).map(|port| port.endpoint.clone());
+    let endpoint =
+        lock(&PORTS).as_ref().and_then(|ports| ports.get(&port)).filter(|port| port.key == key).map(|port| port.endpoint.clone());
     match endpoint {
         Some(endpoint) => endpoint.accept(from, fd),
         None => refuse(fd),

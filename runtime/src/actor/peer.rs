@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use tokio::io::Interest;
 
@@ -18,6 +19,9 @@ use crate::link::parcel::Parcel;
 use crate::link::socket::{self, Received, Wait};
 use crate::link::value;
 use crate::link::wire::{Source, Wire};
+
+/// How long a stop waits at most for what was told before it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One address as this process knows it.
 pub(crate) struct Peer {
@@ -91,12 +95,38 @@ impl Peer {
 
 /// Word came that `actor` has ended: every link to it ends with the report, after what had arrived.
 pub(crate) fn ended(actor: ActorId, report: &Arc<ExitReport>) {
-    let peers: Vec<Arc<Peer>> = match lock(&PEERS).as_ref() {
-        Some(peers) => peers.iter().filter(|(address, _)| address.actor == actor).filter_map(|(_, peer)| peer.upgrade()).collect(),
-        None => return,
-    };
-    for link in peers.iter().filter_map(|peer| peer.link.get()) {
+    for link in links(actor) {
         link.condemn(Ending::Died(report.clone()));
+    }
+}
+
+/// Sees that what this process has told `actor` is in its sockets, as far as they take it: one that does not read what it is told
+/// delays its stop by at most a second.
+pub(crate) async fn flush(actor: ActorId, grace: Duration) {
+    let waiting: Vec<_> = links(actor).iter().map(|link| link.wire().clone()).filter(|wire| !wire.try_flush()).collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let Ok(library) = library::handle() else { return };
+    let flushed = library.spawn(async move {
+        let all = async {
+            for wire in waiting {
+                wire.drained().await;
+            }
+        };
+        let _ = tokio::time::timeout(grace.min(PATIENCE), all).await;
+    });
+    let _ = flushed.await;
+}
+
+/// The links of this process to an actor.
+fn links(actor: ActorId) -> Vec<Arc<Link>> {
+    match lock(&PEERS).as_ref() {
+        Some(peers) => {
+            let peers = peers.iter().filter(|(address, _)| address.actor == actor).filter_map(|(_, peer)| peer.upgrade());
+            peers.filter_map(|peer| peer.link.get().cloned()).collect()
+        }
+        None => Vec::new(),
     }
 }
 
@@ -156,7 +186,7 @@ async fn await_holder(fd: OwnedFd) -> Result<Parcel, Ending> {
         }
         if received == Received::End {
             // Dropped unsent, or dying: the watch knows in a moment.
-            return match tokio::time::timeout(std::time::Duration::from_millis(500), holder.death()).await {
+            return match tokio::time::timeout(Duration::from_millis(500), holder.death()).await {
                 Ok(report) => Err(Ending::Died(report)),
                 Err(_) => Err(Ending::NoReply),
             };

@@ -265,16 +265,17 @@ impl<M: Message, T: Message, F: FnOnce(Reply<T>) -> M + Send + 'static> Ask<M, T
         let mut header = Header::new(Kind::Ask, call);
         header.time_left = self.timeout.map(|timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX - 1));
         let message = (self.make)(Reply::origin(call));
-        let mut carried = false;
+        // Unknown where the link is broken already: then nothing is encoded, and the response says what became of the actor.
+        let mut carried = None;
         let response = link.call(call, |queue| {
             queue.push(header, |bytes| {
                 let (encoded, with_reply) = reply::watch_origin(|| value::encode(&message, bytes));
-                carried = with_reply;
+                carried = Some(with_reply);
                 encoded
             })
         })?;
         drop(message);
-        if !carried {
+        if carried == Some(false) {
             return Err(AskError::NoReply);
         }
         Ok(response.await?.open()?)

@@ -69,7 +69,10 @@ pub struct Reply<T> {
 
 enum Place {
     Fresh(u64),
-    Here { origin: Arc<Origin>, call: u64 },
+    Here {
+        origin: Arc<Origin>,
+        call: u64,
+    },
     Carried(Arc<Wire>),
     /// Sent, or sent on.
     Gone,

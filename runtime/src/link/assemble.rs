@@ -127,7 +127,8 @@ impl Assembler {
     }
 
     /// Where the next bytes go: append at most so many to this vector, whose spare capacity is at least that. It is
-    /// at least one. Take all frames with [`next`](Assembler::next) first: they must leave to make room.
+    /// at least one. Take all frames with [`next`](Assembler::next) first, until there is none: they must leave to make room,
+    /// and a large one is given its place there.
     pub(crate) fn space(&mut self) -> (&mut Vec<u8>, usize) {
         if let Some(large) = &mut self.large {
             let missing = large.length - large.body.len().min(large.length);
@@ -222,12 +223,7 @@ impl Assembler {
     }
 
     /// Moves what has arrived of a large body to a place of its own.
-    fn begin_large(
-        &mut self,
-        header: Header,
-        start: usize,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Option<Frame<'_>>, FrameError> {
+    fn begin_large(&mut self, header: Header, start: usize, descriptors: Vec<OwnedFd>) -> Result<Option<Frame<'_>>, FrameError> {
         let Ok(length) = usize::try_from(header.length) else {
             // Only where addresses are shorter than lengths; no memory could hold it.
             return Err(self.fail(FrameError::TooLong { claimed: header.length, cap: usize::MAX as u64 }));
@@ -281,11 +277,12 @@ impl Assembler {
         error
     }
 
-    /// The end of the stream: whether it came between two frames. Take all frames first.
+    /// The end of the stream: whether it came between two frames. Links need not ask: how a process ended is told elsewhere. Take all frames first.
     ///
     /// # Errors
     ///
     /// `Truncated` inside a frame, `SpareDescriptors` if some are left, or the error that the stream had before.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn end(&self) -> Result<(), FrameError> {
         match &self.failed {
             Some(error) => Err(error.clone()),
@@ -308,7 +305,8 @@ impl Assembler {
     }
 
     /// Whether a whole frame is here, so that [`next`](Assembler::next) gives it without more bytes (or finds that
-    /// its descriptors are not as claimed).
+    /// its descriptors are not as claimed). False says nothing of errors, nor of a large frame that has begun: only
+    /// `next` deals with those.
     #[must_use]
     pub(crate) fn has_frame(&self) -> bool {
         match &self.large {

@@ -12,9 +12,7 @@
 //! report of its death follows on the control link; only the far end's own `Closed` frame says that it lives on without this
 //! mailbox. A request whose reply was handed to a third process (`Moved`) no longer depends on this link at all.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -27,90 +25,20 @@ use rustix::event::PollFlags;
 use tokio::io::Interest;
 use tokio::runtime::Handle;
 
-use super::assemble::{Assembler, Body, Frame};
+use super::assemble::Assembler;
+pub use super::calls::LinkError;
+use super::calls::{Calls, Reader, Slot, State};
+pub(crate) use super::calls::{Ending, Undo};
 use super::frame::{FRAME_CAP, FrameError, Header, Kind};
 use super::library::{self, lock};
 use super::outgoing::Outgoing;
 use super::parcel::Parcel;
 use super::socket::{self, Received, Wait};
 use super::wire::{Broken, Source, Wire};
-use crate::exit::ExitReport;
 use crate::wait::{self, Lead};
 
 /// How long an end of file waits for the report of the death that caused it.
 const VERDICT: Duration = Duration::from_secs(10);
-
-/// Why a request has no response.
-#[derive(Clone, Debug)]
-pub(crate) enum Ending {
-    /// The far end dropped the reply unsent.
-    NoReply,
-    /// The far end could not read the request.
-    Rejected(String),
-    /// The far end lives, its mailbox is closed.
-    Closed,
-    /// The far end died.
-    Died(Arc<ExitReport>),
-    /// The link carried something that is not the protocol, or failed.
-    Broken(LinkError),
-}
-
-/// Why a link ended although both its processes live.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// Bytes that are no frame.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// A system call failed.
-    #[error("the socket failed: {0}")]
-    Io(String),
-    /// The far end is gone and no report of it came.
-    #[error("the far end is gone and how it ended was not reported")]
-    Lost,
-}
-
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 << 8) | u64::from(byte);
-        }
-    }
-    fn write_u64(&mut self, id: u64) {
-        // Ids count up; a multiplication spreads them over the table's high bits.
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type Calls = HashMap<u64, Slot, BuildHasherDefault<IdHasher>>;
-
-enum Slot {
-    Waiting { waker: Option<Waker>, moved: bool },
-    Done(Result<Parcel, Ending>),
-    /// The caller has gone; a response still has to be undone.
-    Orphan(Undo),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reader {
-    Nobody,
-    Task,
-    Leader,
-}
-
-struct State {
-    calls: Calls,
-    reader: Reader,
-    ended: Option<Ending>,
-    /// The end of file was seen; the verdict has not come yet.
-    silent: bool,
-}
 
 /// What becomes of a call whose reply was handed on: told the link, the call and the socket that the reply will come over.
 pub(crate) type OnMoved = fn(Arc<Link>, u64, OwnedFd);
@@ -151,11 +79,7 @@ impl Link {
     }
 
     /// Registers `call` and posts its request. Nothing is registered where encoding fails.
-    pub(crate) fn call<E>(
-        self: &Arc<Self>,
-        call: u64,
-        fill: impl FnOnce(&mut Outgoing) -> Result<(), E>,
-    ) -> Result<Call, E> {
+    pub(crate) fn call<E>(self: &Arc<Self>, call: u64, fill: impl FnOnce(&mut Outgoing) -> Result<(), E>) -> Result<Call, E> {
         let more = {
             let mut state = lock(&self.state);
             let slot = match &state.ended {
@@ -190,9 +114,10 @@ impl Link {
 
     /// Ends the link with what is known of its far end. Responses that have arrived already are still handed out.
     pub(crate) fn condemn(self: &Arc<Self>, ending: Ending) {
+        // A leader may be blocked in the read, and would stay there for as long as a stray process keeps the far end open.
+        self.wire.shut();
         while let Ok(Received::Bytes(..)) = self.pump(Wait::No) {}
         self.end(ending);
-        self.wire.shut();
     }
 
     fn end(&self, ending: Ending) {
@@ -233,9 +158,6 @@ impl Link {
     fn pump(self: &Arc<Self>, wait: Wait) -> io::Result<Received> {
         let mut assembler = lock(&self.assembler);
         let received = socket::receive(self.wire.fd(), &mut assembler, wait)?;
-        if received == Received::End {
-            assembler.end().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        }
         let mut wakers = Vec::new();
         let mut moved = Vec::new();
         let mut undone = Vec::new();
@@ -361,68 +283,6 @@ impl Lead for Link {
         self.heed(received);
     }
 }
-
-impl State {
-    /// Takes one frame; true for the far end's `Closed`.
-    fn take(&mut self, frame: Frame<'_>, wakers: &mut Vec<Waker>, moved: &mut Vec<(u64, OwnedFd)>, undone: &mut Vec<(Undo, Parcel)>) -> bool {
-        let intact = frame.intact();
-        let Frame { header, body, mut descriptors } = frame;
-        let result = match header.kind {
-            // A reply that was handed on is no longer this link's to give.
-            Kind::Reply | Kind::NoReply | Kind::Rejected
-                if matches!(self.calls.get(&header.call), Some(Slot::Waiting { moved: true, .. })) =>
-            {
-                return false;
-            }
-            Kind::Reply => match (intact, body) {
-                // Only this reply is lost; the link goes on.
-                (Err(error), _) => Err(Ending::Broken(LinkError::Frame(error))),
-                (Ok(()), Body::Borrowed(bytes)) => Ok(Parcel { flags: header.flags, body: bytes.to_vec(), descriptors }),
-                (Ok(()), Body::Owned(body)) => Ok(Parcel { flags: header.flags, body, descriptors }),
-            },
-            Kind::NoReply => Err(Ending::NoReply),
-            Kind::Rejected => Err(Ending::Rejected(String::from_utf8_lossy(body.as_slice()).into_owned())),
-            Kind::Moved => {
-                match (self.calls.get_mut(&header.call), descriptors.pop()) {
-                    (Some(Slot::Waiting { moved: away, .. }), Some(fd)) => {
-                        *away = true;
-                        moved.push((header.call, fd));
-                        return false;
-                    }
-                    (Some(_), None) => Err(Ending::Broken(LinkError::Io("this process has no more descriptors".to_owned()))),
-                    _ => return false,
-                }
-            }
-            Kind::Closed => return true,
-            // Kinds of a later version or another room: not this link's business.
-            _ => return false,
-        };
-        match self.calls.get_mut(&header.call) {
-            Some(slot @ Slot::Waiting { .. }) => {
-                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Done(result)) {
-                    wakers.extend(waker);
-                }
-            }
-            Some(Slot::Orphan(_)) => {
-                if let (Some(Slot::Orphan(undo)), Ok(parcel)) = (self.calls.remove(&header.call), result) {
-                    undone.push((undo, parcel));
-                }
-            }
-            _ => {}
-        }
-        false
-    }
-
-    fn next_waiter(&mut self) -> Option<Waker> {
-        self.calls.values_mut().find_map(|slot| match slot {
-            Slot::Waiting { waker, .. } => waker.take(),
-            Slot::Done(_) | Slot::Orphan(_) => None,
-        })
-    }
-}
-
-/// Told of a response that came after its caller had gone.
-pub(crate) type Undo = Box<dyn FnOnce(&Arc<Link>, Parcel) + Send>;
 
 /// One request under way. Dropping it tells the far end that its response is no longer wanted.
 pub(crate) struct Call {

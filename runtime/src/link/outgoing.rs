@@ -50,11 +50,7 @@ impl Outgoing {
     }
 
     /// Queues a frame whose body `encode` appends; on its error nothing is queued.
-    pub(crate) fn push<E>(
-        &mut self,
-        mut header: Header,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<Encoding, E>,
-    ) -> Result<(), E> {
+    pub(crate) fn push<E>(&mut self, mut header: Header, encode: impl FnOnce(&mut Vec<u8>) -> Result<Encoding, E>) -> Result<(), E> {
         if self.chunks.back().is_none_or(|chunk| chunk.closed) {
             let bytes = std::mem::take(&mut self.spare);
             self.chunks.push_back(Chunk { bytes, ..Chunk::default() });

@@ -33,6 +33,7 @@ use std::os::fd::OwnedFd;
 )]
 pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
 
 /// What goes beside an encoded body.

@@ -65,7 +65,11 @@ impl Wire {
     }
 
     /// Queues what `fill` pushes and sees that it is written. Never blocks.
-    pub(crate) fn post<E>(self: &Arc<Self>, more: bool, fill: impl FnOnce(&mut Outgoing) -> Result<(), E>) -> Result<Result<(), Broken>, E> {
+    pub(crate) fn post<E>(
+        self: &Arc<Self>,
+        more: bool,
+        fill: impl FnOnce(&mut Outgoing) -> Result<(), E>,
+    ) -> Result<Result<(), Broken>, E> {
         let mut out = lock(&self.out);
         if out.broken {
             return Ok(Err(Broken));
@@ -87,7 +91,10 @@ impl Wire {
 
     /// Like [`post`](Wire::post) for a message that comes on its own account: `None` where the queue is full, and whether it
     /// stands alone is told by the time since the last one.
-    pub(crate) fn post_message<E>(self: &Arc<Self>, fill: impl FnOnce(&mut Outgoing) -> Result<(), E>) -> Option<Result<Result<(), Broken>, E>> {
+    pub(crate) fn post_message<E>(
+        self: &Arc<Self>,
+        fill: impl FnOnce(&mut Outgoing) -> Result<(), E>,
+    ) -> Option<Result<Result<(), Broken>, E>> {
         let mut out = lock(&self.out);
         if out.broken {
             return Some(Ok(Err(Broken)));
@@ -171,6 +178,22 @@ impl Wire {
         }
     }
 
+    /// Writes what the socket takes now; true where nothing waits any more.
+    pub(crate) fn try_flush(self: &Arc<Self>) -> bool {
+        let mut out = lock(&self.out);
+        if !out.broken && !out.queue.is_empty() {
+            self.settle(&mut out, false);
+        }
+        out.broken || out.queue.is_empty()
+    }
+
+    /// Waits until nothing waits any more.
+    pub(crate) async fn drained(self: Arc<Self>) {
+        while !self.try_flush() {
+            tokio::time::sleep(LATE).await;
+        }
+    }
+
     /// Whether something waits to be written.
     pub(crate) fn is_pending(&self) -> bool {
         !lock(&self.out).queue.is_empty()
@@ -229,6 +252,9 @@ impl Flush {
                 if out.broken || !out.scheduled {
                     break;
                 }
+                if out.queue.len() < BOUND {
+                    wire.room.notify_waiters();
+                }
             }
             // A descriptor of its own: the reader may have registered the socket with this same event loop.
             let registered = match writable.take() {
@@ -247,9 +273,6 @@ impl Flush {
                 }
                 // Out of descriptors: come back a little later instead.
                 Err(_) => tokio::time::sleep(LATE).await,
-            }
-            if lock(&wire.out).queue.len() < BOUND {
-                wire.room.notify_waiters();
             }
         }
         wire.room.notify_waiters();
@@ -291,6 +314,21 @@ impl AsRawFd for Source {
 }
 
 impl socket::Owner for Source {}
+
+/// Writes what every wire of this process still holds, wherever nobody is in the middle of using it: for a process that calls
+/// `exit` at any point of its code.
+pub(crate) fn flush_at_exit(deadline: Instant) {
+    let Ok(wires) = WIRES.try_lock() else { return };
+    for wire in wires.iter().filter_map(Weak::upgrade) {
+        while let Ok(mut out) = wire.out.try_lock() {
+            let drained = out.broken || !matches!(out.queue.write(wire.fd.as_fd(), Wait::No), Ok(false));
+            drop(out);
+            if drained || !matches!(socket::wait_for(wire.fd(), PollFlags::OUT, Some(deadline)), Ok(true)) {
+                break;
+            }
+        }
+    }
+}
 
 /// Writes what every wire of this process still holds; for the end of a process.
 pub(crate) fn flush_all(deadline: Instant) {

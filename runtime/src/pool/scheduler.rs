@@ -23,9 +23,7 @@ pub(crate) const LANE: usize = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Start this worker.
-    Spawn {
-        worker: u64,
-    },
+    Spawn { worker: u64 },
     /// Send the worker the job's tasks from `start` on, `most` at the most, and say how many it was with [`Scheduler::sent`].
     Send {
         worker: u64,
@@ -37,10 +35,7 @@ pub(crate) enum Step {
     },
     /// Take back about half of what the worker has not begun of its batch, and say how many it was with
     /// [`Scheduler::took_back`].
-    TakeBack {
-        worker: u64,
-        batch: u64,
-    },
+    TakeBack { worker: u64, batch: u64 },
 }
 
 /// One batch with a worker.
@@ -272,7 +267,9 @@ impl Scheduler {
     /// The worker is dead; `progress` tells how many tasks of a batch it had claimed, and how many of those were done.
     pub(crate) fn died(&mut self, worker: u64, progress: impl Fn(&Batch) -> (usize, usize)) -> Vec<Fate> {
         let Some(dead) = self.workers.remove(&worker) else { return Vec::new() };
+        // One that was idle is nobody's fault and tells nothing about the next.
         let mut proven = dead.proven;
+        let idle = dead.born && dead.lane.is_empty();
         let mut fates = Vec::new();
         for batch in dead.lane {
             let (claimed, done) = progress(&batch);
@@ -286,7 +283,7 @@ impl Scheduler {
         }
         if proven {
             self.strikes = 0;
-        } else {
+        } else if !idle {
             self.strikes += 1;
         }
         self.stir();

@@ -104,10 +104,17 @@ fn settle(boot: Boot, wire: &Arc<Wire>, assembler: Assembler) -> Result<(&'stati
     let member = Member::join(boot.id, wire.clone(), assembler, door.clone());
     family::join(member);
     install_panic_hook(wire.clone());
+    // SAFETY: registers a function that stays valid for the whole life of the process.
+    unsafe { libc::atexit(flush_at_exit) };
     let said = say(wire, Kind::Hello, 0, &Hello::mine()).map_err(|error| error.to_string())?;
     said.map_err(|_| "the root is gone".to_owned())?;
     let capacity = Capacity { messages: birth.mailbox_messages.max(1), bytes: birth.mailbox_bytes.max(1) };
     Ok((entry, Life { arguments: birth.arguments, key: boot.key, door, capacity, threads: birth.threads }))
+}
+
+/// What it told others arrives, also where its code calls `exit`.
+extern "C" fn flush_at_exit() {
+    wire::flush_at_exit(Instant::now() + FLUSH);
 }
 
 /// Runs the function and says how it ended.

@@ -129,6 +129,7 @@ impl Options {
     }
 
     fn into_request(self, entry: u32, arguments: Parcel) -> io::Result<SpawnRequest> {
+        plug_streams();
         let [stdin, stdout, stderr] = self.streams;
         let directory = match &self.directory {
             Some(path) => open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
@@ -166,11 +167,8 @@ fn stream(stream: Stream, mine: impl AsFd) -> io::Result<Option<Attached>> {
         Stream::To(fd) => Ok(Some(Attached(fd))),
         Stream::Inherit => match fcntl_dupfd_cloexec(mine, 3) {
             Ok(fd) => Ok(Some(Attached(fd))),
-            // A process whose own stream is closed has none to pass on.
-            Err(rustix::io::Errno::BADF) => {
-                plug_streams();
-                Ok(None)
-            }
+            // Closed by another thread in this moment.
+            Err(rustix::io::Errno::BADF) => Ok(None),
             Err(error) => Err(error.into()),
         },
     }
@@ -224,8 +222,11 @@ fn environment_changes() -> Vec<EnvironmentChange> {
 
 /// This process's file mode mask. Only the kernel's own page shows it without changing it for a moment.
 fn current_umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    // It is in the second line; the first is a name of at most 64 bytes.
+    let mut beginning = [0; 128];
+    let read = std::fs::File::open("/proc/self/status").and_then(|mut status| io::Read::read(&mut status, &mut beginning)).unwrap_or(0);
+    let mut lines = beginning[..read].split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let mask = lines.find_map(|line| line.strip_prefix("Umask:"));
     mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }
 

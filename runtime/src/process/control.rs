@@ -44,9 +44,7 @@ impl Hello {
             return Err(format!("the other side speaks protocol version {}, this side {}", self.version, mine.version));
         }
         if self.build != mine.build {
-            return Err(
-                "the other side is another build of this program; all processes of a family must be one build".to_owned()
-            );
+            return Err("the other side is another build of this program; all processes of a family must be one build".to_owned());
         }
         Ok(())
     }
@@ -190,7 +188,9 @@ pub(crate) struct SignalRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
     /// Ask, then SIGTERM after this many milliseconds, then SIGKILL.
-    Stop { grace_ms: u64 },
+    Stop {
+        grace_ms: u64,
+    },
     Terminate,
     Kill,
 }

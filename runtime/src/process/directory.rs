@@ -59,8 +59,7 @@ impl Directory {
     }
 
     fn enter(&mut self, id: ActorId, key: Key, owner: ActorId) {
-        let living =
-            Living { id, key, owner, acquaintances: BTreeSet::new(), children: BTreeSet::new(), watchers: Vec::new() };
+        let living = Living { id, key, owner, acquaintances: BTreeSet::new(), children: BTreeSet::new(), watchers: Vec::new() };
         self.living.insert(id.slot, living);
     }
 

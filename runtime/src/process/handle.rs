@@ -14,6 +14,7 @@ use super::control::{Action, Born};
 use super::error::JoinError;
 use crate::actor::address::{Address, MAIN_PORT};
 use crate::actor::ask::operation;
+use crate::actor::peer;
 use crate::actor::reference::ActorRef;
 use crate::exit::{ActorId, ExitReport};
 use crate::link::library::lock;
@@ -346,6 +347,8 @@ impl<R: Message> Stop<R> {
 
     async fn run(self) -> Result<R, JoinError> {
         if self.child.report.get().is_none() {
+            // What was told before comes before the stop.
+            peer::flush(self.child.born.id, self.grace).await;
             let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
             builder::act(self.child.born.id, Action::Stop { grace_ms });
         }

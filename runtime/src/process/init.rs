@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ use super::nursery::{self, Newborn};
 use super::{boot, signals};
 use crate::actor::definition::duplicate_name;
 
-/// `nursery`, or `actor:CONTROL:LIFELINE`.
+/// `nursery`, or `actor:CONTROL:LIFELINE:STDOUT`.
 pub(crate) const MARKER: &str = "PROCESSION_HELPER";
 
 /// What `init` found in this process.
@@ -114,14 +114,26 @@ pub(crate) fn exec_fresh(newborn: &Newborn) -> ! {
         unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }
     };
     let (control, lifeline) = (newborn.control.as_raw_fd(), newborn.lifeline.as_raw_fd());
+    // What the program prints on its way to `init` is not the actor's.
+    let stdout = rustix::io::dup(rustix::stdio::stdout()).map(|stdout| stdout.into_raw_fd());
+    let Ok(stdout) = stdout else { std::process::exit(boot::UNSETTLED) };
     keep(control);
     keep(lifeline);
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
-    let failed = command.args(std::env::args_os().skip(1)).env(MARKER, format!("actor:{control}:{lifeline}")).exec();
+    command.args(std::env::args_os().skip(1)).stdout(Stdio::null());
+    command.env_clear().envs(ENVIRONMENT.get().into_iter().flatten().cloned());
+    let failed = command.env(MARKER, format!("actor:{control}:{lifeline}:{stdout}")).exec();
     std::process::exit(failed.raw_os_error().unwrap_or(boot::UNSETTLED))
+}
+
+/// The environment that the nursery was started with, before its preload ran: a fresh process shares nothing with that.
+static ENVIRONMENT: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
+
+pub(crate) fn remember_environment() {
+    ENVIRONMENT.get_or_init(|| std::env::vars_os().collect());
 }
 
 fn become_helper(marker: &str, preload: Option<fn()>, threads: usize) -> ! {
@@ -133,14 +145,21 @@ fn become_helper(marker: &str, preload: Option<fn()>, threads: usize) -> ! {
         if let (Ok(link), Ok(null)) = (link, null)
             && rustix::stdio::dup2_stdin(&null).is_ok()
         {
+            drop(null);
             nursery::run(link, preload, threads);
         }
-    } else if let Some((control, lifeline)) = marker.strip_prefix("actor:").and_then(|fds| fds.split_once(':'))
-        && let (Some(control), Some(lifeline)) = (given(control), given(lifeline))
-        && signals::hear_again().is_ok()
-    {
-        base_environment();
-        boot::live(Newborn { control, lifeline });
+    } else if let Some(fds) = marker.strip_prefix("actor:") {
+        let mut fds = fds.split(':').map(given);
+        let mut next = || fds.next().flatten();
+        if let (Some(control), Some(lifeline), Some(stdout)) = (next(), next(), next())
+            && io::Write::flush(&mut io::stdout()).is_ok()
+            && rustix::stdio::dup2_stdout(&stdout).is_ok()
+            && signals::hear_again().is_ok()
+        {
+            drop(stdout);
+            base_environment();
+            boot::live(Newborn { control, lifeline });
+        }
     }
     std::process::exit(boot::UNSETTLED)
 }

@@ -30,6 +30,8 @@ use crate::link::outgoing::Outgoing;
 use crate::link::socket::{self, Received, Wait};
 use crate::link::value;
 
+/// As much as a main thread has.
+const PRELOAD_STACK: usize = 8 * 1024 * 1024;
 const LINK: u64 = u64::MAX;
 const LIFELINE: u64 = u64::MAX - 1;
 
@@ -84,6 +86,7 @@ impl Nursery {
                 std::process::exit(0);
             }
         };
+        init::remember_environment();
         let failed = preload.and_then(|preload| run_preload(preload, threads).err());
         // What every child starts from, and compares with when it has children of its own.
         base_environment();
@@ -250,14 +253,20 @@ fn place(places: Places) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs the preload on a thread of its own: a thread's random seeds are drawn once and kept, and those of this thread become every
+/// child's.
 fn run_preload(preload: fn(), threads: usize) -> Result<(), String> {
-    std::panic::catch_unwind(preload).map_err(|_| "the preload function panicked".to_owned())?;
-    match init::thread_count() {
-        Ok(count) if count > threads => {
-            Err("the preload function left a thread running; children are forked, and a fork has only one thread".to_owned())
+    let thread = std::thread::Builder::new().name("preload".to_owned()).stack_size(PRELOAD_STACK).spawn(preload);
+    let thread = thread.map_err(|error| format!("the preload function could not be run: {error}"))?;
+    thread.join().map_err(|_| "the preload function panicked".to_owned())?;
+    // A thread that was joined is still listed for a moment.
+    for _ in 0..1000 {
+        match init::thread_count() {
+            Ok(count) if count > threads => std::thread::sleep(std::time::Duration::from_micros(500)),
+            _ => return Ok(()),
         }
-        _ => Ok(()),
     }
+    Err("the preload function left a thread running; children are forked, and a fork has only one thread".to_owned())
 }
 
 fn highest_descriptor() -> io::Result<RawFd> {

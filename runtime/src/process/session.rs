@@ -10,9 +10,10 @@ use super::error::InitError;
 use super::init::{self, Test};
 use super::root::{self, Root};
 use super::signals;
+use crate::actor::definition::block_on_one_thread;
 use crate::link::library::{self, lock};
 use crate::link::wire;
-use crate::wait::{self, Entered};
+use crate::wait;
 
 /// What `#[procession::main]` was told.
 #[derive(Clone, Copy, Debug)]
@@ -76,13 +77,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let left = {
-            let mut sessions = lock(&SESSIONS);
-            *sessions -= 1;
-            *sessions
-        };
+        // Held to the end: a session that began meanwhile would have its first actors stopped with the others.
+        let mut sessions = lock(&SESSIONS);
+        *sessions -= 1;
         // The family is every session's: the last one ends it.
-        let Some(root) = root::existing().filter(|_| left == 0) else { return };
+        let Some(root) = root::existing().filter(|_| *sessions == 0) else { return };
         if std::thread::panicking() {
             root.kill_all();
         }
@@ -97,22 +96,22 @@ impl Drop for Session {
 }
 
 /// Runs an async `main`.
-pub fn block_on<F: Future>(flavor: Flavor, future: F) -> F::Output {
-    let built = match flavor {
-        Flavor::CurrentThread => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+pub fn block_on<F: Future + 'static>(flavor: Flavor, future: F) -> F::Output
+where
+    F::Output: 'static,
+{
+    let ended = match flavor {
+        Flavor::CurrentThread => block_on_one_thread(future),
         Flavor::MultiThread { workers } => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             if let Some(workers) = workers {
                 builder.worker_threads(workers);
             }
-            builder.enable_all().build()
+            builder.enable_all().build().map(|runtime| runtime.block_on(future))
         }
     };
-    match built {
-        Ok(runtime) => {
-            let _entered = Entered::new();
-            runtime.block_on(future)
-        }
+    match ended {
+        Ok(output) => output,
         // As tokio's own `main` does: without a runtime there is no program.
         Err(error) => panic!("the runtime of `main` could not be started: {error}"),
     }

@@ -5,8 +5,7 @@
 
 pub(crate) mod client;
 pub(crate) mod host;
+mod line;
 pub(crate) mod lock;
 pub(crate) mod pipe;
 pub(crate) mod queue;
-
-

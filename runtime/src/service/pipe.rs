@@ -269,7 +269,9 @@ impl<S, R> Serialize for PipeEnd<S, R> {
         }
         let unread = lock(&end.assembler).unread().map(<[u8]>::to_vec);
         let unread = unread.ok_or_else(|| {
-            ser::Error::custom("a message with descriptors, or part of a large one, has arrived at this end: receive it before giving the end away")
+            ser::Error::custom(
+                "a message with descriptors, or part of a large one, has arrived at this end: receive it before giving the end away",
+            )
         })?;
         let socket = Attached(end.wire.fd().try_clone_to_owned().map_err(ser::Error::custom)?);
         Moved { socket, unread: Parcel { body: unread, ..Parcel::default() } }.serialize(serializer)

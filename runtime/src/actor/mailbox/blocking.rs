@@ -39,16 +39,12 @@ impl Connection {
         Connection { origin, assembler: Assembler::new(FRAME_CAP) }
     }
 
-    /// Reads once. False where this connection has nothing more to give, after the far end was told if it was at fault.
-    pub(super) fn read(&mut self) -> (Received, bool) {
-        match socket::receive(self.origin.wire.fd(), &mut self.assembler, Wait::No) {
-            Ok(Received::End) => (Received::End, false),
-            Ok(received) => (received, true),
-            Err(error) => {
-                self.fault(&error);
-                (Received::End, false)
-            }
-        }
+    /// Reads once. A connection that failed has ended, after the far end was told of it if that is possible.
+    pub(super) fn read(&mut self) -> Received {
+        socket::receive(self.origin.wire.fd(), &mut self.assembler, Wait::No).unwrap_or_else(|error| {
+            self.fault(&error);
+            Received::End
+        })
     }
 
     /// Ends a connection that carried something other than the protocol; the far end gets the reason.
@@ -65,11 +61,19 @@ impl Connection {
 /// The connections of a mailbox, read by whoever calls [`recv`](Reader::recv).
 pub(super) struct Reader {
     epoll: OwnedFd,
-    connections: Vec<Option<Connection>>,
+    slots: Vec<Option<Slot>>,
     free: Vec<usize>,
-    /// Connections with complete frames, in turn.
+    /// Slots whose connections have brought something that was not looked at yet, in turn.
     ready: VecDeque<usize>,
     drained: bool,
+}
+
+struct Slot {
+    connection: Connection,
+    /// It is among the ready ones.
+    listed: bool,
+    /// Nothing more comes; it goes when what has come is given out.
+    ended: bool,
 }
 
 impl Reader {
@@ -79,7 +83,7 @@ impl Reader {
         if let Some(news) = family().and_then(|family| family.news()) {
             epoll::add(&epoll, news, EventData::new_u64(NEWS), EventFlags::IN)?;
         }
-        let mut reader = Reader { epoll, connections: Vec::new(), free: Vec::new(), ready: VecDeque::new(), drained: false };
+        let mut reader = Reader { epoll, slots: Vec::new(), free: Vec::new(), ready: VecDeque::new(), drained: false };
         reader.take_arrivals(door);
         Ok(reader)
     }
@@ -110,27 +114,28 @@ impl Reader {
     fn next_message<M: Message>(&mut self) -> Option<M> {
         while let Some(index) = self.ready.pop_front() {
             let others = !self.ready.is_empty();
-            let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else { continue };
-            let origin = connection.origin.clone();
-            let message = match connection.assembler.next() {
+            let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { continue };
+            let Slot { connection: Connection { origin, assembler }, .. } = slot;
+            slot.listed = false;
+            match assembler.next() {
                 Ok(Some(frame)) => {
-                    let message = open(&origin, frame);
-                    let more = connection.assembler.has_frame();
-                    origin.busy.store(more || others, Ordering::Relaxed);
-                    if more {
+                    let message = open(origin, frame);
+                    // Bytes that are left over may be a message, the beginning of a large one, or none at all: it is looked at in its turn.
+                    slot.listed = slot.ended || !assembler.is_empty();
+                    origin.busy.store(others || assembler.has_frame(), Ordering::Relaxed);
+                    if slot.listed {
                         self.ready.push_back(index);
                     }
-                    message
+                    if message.is_some() {
+                        return message;
+                    }
                 }
-                Ok(None) => None,
+                Ok(None) if slot.ended => self.remove(index),
+                Ok(None) => {}
                 Err(error) => {
-                    connection.fault(&error);
+                    slot.connection.fault(&error);
                     self.remove(index);
-                    None
                 }
-            };
-            if message.is_some() {
-                return message;
             }
         }
         None
@@ -138,7 +143,7 @@ impl Reader {
 
     /// Waits for something to happen and takes it in; false where the deadline passed.
     fn wait(&mut self, door: &Arc<Door>, deadline: Option<Instant>) -> bool {
-        for connection in self.connections.iter().flatten() {
+        for Slot { connection, .. } in self.slots.iter().flatten() {
             if connection.origin.busy.swap(false, Ordering::Relaxed) && connection.origin.wire.is_pending() {
                 let _ = connection.origin.wire.flush(Some(Instant::now()));
             }
@@ -176,22 +181,25 @@ impl Reader {
 
     /// Reads one connection; true where bytes came.
     fn read(&mut self, index: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else { return false };
-        let had_frame = connection.assembler.has_frame();
-        let (received, open) = connection.read();
-        if connection.assembler.has_frame() && !had_frame {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut).filter(|slot| !slot.ended) else { return false };
+        let received = slot.connection.read();
+        if received == Received::Nothing {
+            return false;
+        }
+        if received == Received::End {
+            // What has arrived whole is still given out.
+            slot.ended = true;
+            let _ = epoll::delete(&self.epoll, slot.connection.origin.wire.fd());
+        }
+        if !std::mem::replace(&mut slot.listed, true) {
             self.ready.push_back(index);
         }
-        if !open {
-            // What has arrived whole is still given out; the slot goes when it is empty.
-            self.unwatch(index);
-        }
-        matches!(received, Received::Bytes(..))
+        received != Received::End
     }
 
     fn read_all(&mut self) -> bool {
         let mut any = false;
-        for index in 0..self.connections.len() {
+        for index in 0..self.slots.len() {
             any |= self.read(index);
         }
         any || !self.ready.is_empty()
@@ -200,42 +208,32 @@ impl Reader {
     fn take_arrivals(&mut self, door: &Arc<Door>) {
         for fd in door.arrivals() {
             let connection = Connection::new(fd);
-            let index = self.free.pop().unwrap_or(self.connections.len());
+            let index = self.free.pop().unwrap_or(self.slots.len());
             let data = EventData::new_u64(FIRST + index as u64);
             if let Err(error) = epoll::add(&self.epoll, connection.origin.wire.fd(), data, EventFlags::IN) {
                 tracing::warn!(%error, "a connection could not be watched");
                 say_closed(&connection.origin);
                 continue;
             }
-            if index == self.connections.len() {
-                self.connections.push(Some(connection));
-            } else {
-                self.connections[index] = Some(connection);
+            let slot = Some(Slot { connection, listed: false, ended: false });
+            match self.slots.get_mut(index) {
+                Some(free) => *free = slot,
+                None => self.slots.push(slot),
             }
         }
     }
 
-    fn unwatch(&mut self, index: usize) {
-        let Some(connection) = self.connections.get(index).and_then(Option::as_ref) else { return };
-        let _ = epoll::delete(&self.epoll, connection.origin.wire.fd());
-        if !connection.assembler.has_frame() {
-            self.remove(index);
-        }
-    }
-
     fn remove(&mut self, index: usize) {
-        if let Some(slot) = self.connections.get_mut(index)
-            && let Some(connection) = slot.take()
-        {
-            let _ = epoll::delete(&self.epoll, connection.origin.wire.fd());
+        if let Some(slot) = self.slots.get_mut(index).and_then(Option::take) {
+            let _ = epoll::delete(&self.epoll, slot.connection.origin.wire.fd());
             self.free.push(index);
         }
     }
 
     /// Tells everyone connected that nobody receives here any more.
     pub(super) fn close(&mut self) {
-        for connection in self.connections.drain(..).flatten() {
-            say_closed(&connection.origin);
+        for slot in self.slots.drain(..).flatten() {
+            say_closed(&slot.connection.origin);
         }
         self.free.clear();
         self.ready.clear();
@@ -243,6 +241,6 @@ impl Reader {
 
     /// The connections as they are, for another reader.
     pub(super) fn into_links(mut self) -> Vec<Connection> {
-        self.connections.drain(..).flatten().collect()
+        self.slots.drain(..).flatten().map(|slot| slot.connection).collect()
     }
 }

@@ -49,8 +49,7 @@ impl<M: Message> Reader<M> {
             family.serve();
         }
         let queue = Queue { messages: VecDeque::new(), bytes: 0, readers: 1, receiver: None };
-        let shared =
-            Arc::new(Shared { door, capacity, queue: Mutex::new(queue), room: Notify::new(), open: Mutex::default() });
+        let shared = Arc::new(Shared { door, capacity, queue: Mutex::new(queue), room: Notify::new(), open: Mutex::default() });
         for connection in begun {
             shared.start(connection);
         }
@@ -205,7 +204,7 @@ async fn read<M: Message>(shared: Arc<Shared<M>>, mut connection: Connection, _e
             return;
         }
         let received = if stopped {
-            connection.read().0
+            connection.read()
         } else {
             let rung = shared.door.bell.notified();
             tokio::pin!(rung);
@@ -218,7 +217,7 @@ async fn read<M: Message>(shared: Arc<Shared<M>>, mut connection: Connection, _e
                 biased;
                 ready = source.readable() => {
                     let Ok(mut ready) = ready else { return };
-                    let (received, _) = connection.read();
+                    let received = connection.read();
                     if matches!(received, Received::Bytes(_, true) | Received::Nothing) {
                         ready.clear_ready();
                     }
@@ -242,17 +241,15 @@ async fn read<M: Message>(shared: Arc<Shared<M>>, mut connection: Connection, _e
     }
 }
 
-/// Moves complete frames into the queue, waiting for room between them.
+/// Moves complete frames into the queue, waiting for room between them, and behind them: at the bound nothing more is read.
 async fn take<M: Message>(shared: &Arc<Shared<M>>, connection: &mut Connection) -> Result<(), ()> {
     loop {
         let (full, waker) = {
             let mut queue = lock(&shared.queue);
-            let mut full = false;
             let mut any = false;
-            loop {
+            let full = loop {
                 if shared.is_full(&queue) {
-                    full = connection.assembler.has_frame();
-                    break;
+                    break true;
                 }
                 match connection.assembler.next() {
                     Ok(Some(frame)) => {
@@ -263,13 +260,13 @@ async fn take<M: Message>(shared: &Arc<Shared<M>>, connection: &mut Connection) 
                             any = true;
                         }
                     }
-                    Ok(None) => break,
+                    Ok(None) => break false,
                     Err(error) => {
                         connection.fault(&error);
                         return Err(());
                     }
                 }
-            }
+            };
             connection.origin.busy.store(queue.messages.len() > 1, Ordering::Relaxed);
             (full, if any { queue.receiver.take() } else { None })
         };

@@ -24,9 +24,7 @@ use uuid::Uuid;
 use self::node::{Node, Spawner};
 use self::nurse::Nurse;
 use super::builder::{base_environment, plug_streams};
-use super::control::{
-    Action, Boot, Connect, Ended, Hello, Introduction, NurseryFork, Refused, SignalRequest, Socket, SpawnRequest, say,
-};
+use super::control::{Action, Boot, Connect, Ended, Hello, Introduction, NurseryFork, Refused, SignalRequest, Socket, SpawnRequest, say};
 use super::directory::{Directory, Unreachable};
 use super::init::Initialised;
 use super::member::{self, Settled};
@@ -146,17 +144,12 @@ impl Root {
                 Some(name) => name.to_owned(),
                 None => format!("{}-{}", entry.type_name(), id.slot()),
             });
-            let boot = Boot {
-                hello: Hello::mine(),
-                family: self.family,
-                id,
-                key,
-                name: name.clone(),
-                parent,
-                open_files: self.open_files,
-                birth,
-            };
+            let boot =
+                Boot { hello: Hello::mine(), family: self.family, id, key, name: name.clone(), parent, open_files: self.open_files, birth };
             let node = Node::new(id, key, name, boot.birth.grace_ms, Wire::new(mine), spawner);
+            if let Some(stderr) = stderr {
+                node.keep_stderr(stderr);
+            }
             hub.nodes.insert(id.slot, node.clone());
             (node, boot)
         };
@@ -180,8 +173,8 @@ impl Root {
         }
         let library = library::handle()?;
         library.spawn(node::read(self, node.clone()));
-        if let Some(stderr) = stderr {
-            library.spawn(node::capture(node, stderr));
+        if node.has_stderr() {
+            library.spawn(node::capture(node));
         }
         Ok(())
     }
@@ -312,7 +305,11 @@ impl Root {
         let mut value = Some(value);
         for (who, other) in &nodes {
             let value = if departure.owner == Some(*who) { value.take().flatten() } else { None };
-            let _ = say(&other.wire, Kind::Ended, 0, &Ended { report: (*report).clone(), value });
+            let news = Ended { report: (*report).clone(), value };
+            if say(&other.wire, Kind::Ended, 0, &news).is_err() {
+                // With a value too large for one frame more: the end itself must be heard of.
+                let _ = say(&other.wire, Kind::Ended, 0, &Ended { value: None, ..news });
+            }
         }
         for (who, call) in &departure.watchers {
             if let Some(other) = nodes.get(who) {

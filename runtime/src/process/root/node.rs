@@ -145,6 +145,11 @@ impl Node {
         Some((owner, request, life.spawner.take()?))
     }
 
+    /// What it has said so far can be read; from now on its words fail.
+    pub(super) fn refuse_words(&self) {
+        let _ = rustix::net::shutdown(self.wire.fd(), rustix::net::Shutdown::Read);
+    }
+
     /// This nursery is gone; true where it was this one's, the first time.
     pub(super) fn orphaned(&self, number: u64) -> bool {
         lock(&self.life).nurse.take_if(|nurse| *nurse == number).is_some()
@@ -317,7 +322,7 @@ impl Node {
             name: self.name.clone(),
             pid: life.pid,
             outcome,
-            stop: life.stop,
+            stop: life.stop.map(|step| taken(step, life.status)),
             stderr: life.stderr.take().map(|tail| String::from_utf8_lossy(&tail).into_owned()),
         };
         life.pidfd = None;
@@ -325,6 +330,18 @@ impl Node {
         self.wire.shut();
         self.ended.notify_waiters();
         Some((report, value))
+    }
+
+    /// Takes the reading end of its captured stderr, before it is born.
+    pub(super) fn keep_stderr(&self, stderr: OwnedFd) {
+        let _ = rustix::io::ioctl_fionbio(&stderr, true);
+        let mut life = lock(&self.life);
+        life.stderr = Some(Vec::new());
+        life.stderr_fd = Some(stderr);
+    }
+
+    pub(super) fn has_stderr(&self) -> bool {
+        lock(&self.life).stderr_fd.is_some()
     }
 
     fn take_stderr(&self, fd: &OwnedFd) -> Heard {
@@ -375,6 +392,16 @@ impl Life {
             }
             None => Outcome::Exited(libc::WEXITSTATUS(status)),
         }
+    }
+}
+
+/// The step of a stop that did it. The next one may have been taken when the process was as good as gone.
+fn taken(step: StopStep, status: Option<i32>) -> StopStep {
+    match status {
+        Some(status) if step == StopStep::Killed && !(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL) => {
+            StopStep::Terminated
+        }
+        _ => step,
     }
 }
 
@@ -429,14 +456,9 @@ pub(super) async fn read(root: &'static Root, node: Arc<Node>) {
 }
 
 /// Keeps the end of an actor's stderr.
-pub(super) async fn capture(node: Arc<Node>, stderr: OwnedFd) {
-    let _ = rustix::io::ioctl_fionbio(&stderr, true);
-    let Ok(copy) = stderr.try_clone() else { return };
-    {
-        let mut life = lock(&node.life);
-        life.stderr = Some(Vec::new());
-        life.stderr_fd = Some(copy);
-    }
+pub(super) async fn capture(node: Arc<Node>) {
+    let copy = lock(&node.life).stderr_fd.as_ref().map(OwnedFd::try_clone);
+    let Some(Ok(stderr)) = copy else { return };
     let Ok(source) = socket::watch(stderr, Interest::READABLE) else { return };
     while let Ok(mut ready) = source.readable().await {
         match node.take_stderr(source.get_ref()) {

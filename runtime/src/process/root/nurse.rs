@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::Signal;
 use tokio::io::Interest;
 
 use super::Root;
 use super::node::Node;
+use crate::exit::KillReason;
 use crate::link::assemble::Assembler;
 use crate::link::attach::Attached;
 use crate::link::frame::{FRAME_CAP, Flags, Header, Kind};
@@ -159,8 +161,16 @@ impl Root {
         }
         // It may have been forked and have said hello, although its nursery could not say so any more.
         node.drain(self);
+        if node.pidfd().is_none() {
+            // Or be about to: from here on its hello fails, and its function does not run. Where it said it in this very moment, it
+            // runs without a link that it could report on, and is ended.
+            node.refuse_words();
+            node.drain(self);
+            node.signal(Signal::KILL, KillReason::Handshake);
+        }
         match node.pidfd() {
-            None => match node.again().filter(|_| nurse.greeted.load(Ordering::Relaxed)) {
+            None if !nurse.greeted.load(Ordering::Relaxed) => self.conclude(node, Some(why.to_owned())),
+            None => match node.again() {
                 // Nobody has forked it: the next nursery does, as a new node with a control link of its own.
                 Some((owner, request, spawner)) => {
                     self.conclude(node, Some(why.to_owned()));

@@ -54,9 +54,8 @@
 //!
 //! Every operation is O(log n) in the number of waiters; the end of a client is so for each request that it had waiting.
 
-use std::collections::BTreeMap;
-
 use crate::service::host::Ticket;
+use crate::service::line::Line;
 
 /// How a holder gives the lock back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +96,7 @@ pub(crate) struct LockMachine<P> {
     /// What the last committing holder left.
     value: P,
     holder: Option<Holder>,
-    line: Line,
+    line: Line<()>,
     /// The lock was abandoned and no holder has been told so yet.
     notice: bool,
     closed: bool,
@@ -114,13 +113,7 @@ struct Holder {
 impl<P: Clone> LockMachine<P> {
     /// A free, open lock with its first value.
     pub(crate) fn new(value: P) -> Self {
-        Self {
-            value,
-            holder: None,
-            line: Line::default(),
-            notice: false,
-            closed: false,
-        }
+        Self { value, holder: None, line: Line::default(), notice: false, closed: false }
     }
 
     /// Asks for the lock. With `wait`, the ticket joins the line when the lock is held.
@@ -133,7 +126,7 @@ impl<P: Clone> LockMachine<P> {
         } else if self.holder.is_none() {
             self.grant(ticket, out);
         } else if wait {
-            self.line.join(ticket);
+            self.line.join(ticket, ());
         } else {
             out.push(Output::WouldBlock(ticket));
         }
@@ -142,22 +135,9 @@ impl<P: Clone> LockMachine<P> {
     /// Gives the lock back: the request `ticket` ends what its client's call `held` was granted. The answer comes
     /// before the next grant. A release that nobody waits for (a dropped guard) is answered like another; its host may
     /// let the answer fall.
-    pub(crate) fn release(
-        &mut self,
-        ticket: Ticket,
-        held: u64,
-        verdict: Release<P>,
-        out: &mut Vec<Output<P>>,
-    ) {
-        let held = Ticket {
-            client: ticket.client,
-            call: held,
-        };
-        if self
-            .holder
-            .take_if(|holder| holder.ticket == held)
-            .is_none()
-        {
+    pub(crate) fn release(&mut self, ticket: Ticket, held: u64, verdict: Release<P>, out: &mut Vec<Output<P>>) {
+        let held = Ticket { client: ticket.client, call: held };
+        if self.holder.take_if(|holder| holder.ticket == held).is_none() {
             out.push(Output::NotHeld(ticket));
             return;
         }
@@ -184,11 +164,7 @@ impl<P: Clone> LockMachine<P> {
     /// The client has ended: what it waits for is forgotten and what it holds is abandoned.
     pub(crate) fn gone(&mut self, client: u64, out: &mut Vec<Output<P>>) {
         self.line.leave_all(client);
-        if self
-            .holder
-            .take_if(|holder| holder.ticket.client == client)
-            .is_some()
-        {
+        if self.holder.take_if(|holder| holder.ticket.client == client).is_some() {
             self.notice = true;
             self.hand_over(out);
         }
@@ -198,7 +174,7 @@ impl<P: Clone> LockMachine<P> {
     /// changes nothing.
     pub(crate) fn close(&mut self, out: &mut Vec<Output<P>>) {
         self.closed = true;
-        while let Some(ticket) = self.line.next() {
+        while let Some((ticket, ())) = self.line.next() {
             out.push(Output::Closed(ticket));
         }
     }
@@ -209,11 +185,13 @@ impl<P: Clone> LockMachine<P> {
     }
 
     /// How many requests wait.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.line.len()
     }
 
     /// Whether the lock was closed.
+    #[cfg(test)]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -221,76 +199,15 @@ impl<P: Clone> LockMachine<P> {
     /// Makes `ticket` the holder. The caller has made sure that there is none.
     fn grant(&mut self, ticket: Ticket, out: &mut Vec<Output<P>>) {
         let abandoned = std::mem::take(&mut self.notice);
-        self.holder = Some(Holder {
-            ticket,
-            noticed: abandoned,
-        });
-        out.push(Output::Granted {
-            ticket,
-            value: self.value.clone(),
-            abandoned,
-        });
+        self.holder = Some(Holder { ticket, noticed: abandoned });
+        out.push(Output::Granted { ticket, value: self.value.clone(), abandoned });
     }
 
     /// Grants the lock, which has just come free, to the first in line.
     fn hand_over(&mut self, out: &mut Vec<Output<P>>) {
-        if let Some(ticket) = self.line.next() {
+        if let Some((ticket, ())) = self.line.next() {
             self.grant(ticket, out);
         }
-    }
-}
-
-/// The line of waiting requests, kept twice: by arrival, to hand over in order, and by ticket, to find one request, or
-/// all those of one client, without looking at the others.
-#[derive(Debug, Default)]
-struct Line {
-    arrivals: u64,
-    by_arrival: BTreeMap<u64, Ticket>,
-    by_ticket: BTreeMap<Ticket, u64>,
-}
-
-impl Line {
-    /// Joins at the end. The caller has made sure that the ticket is not in line.
-    fn join(&mut self, ticket: Ticket) {
-        self.by_arrival.insert(self.arrivals, ticket);
-        self.by_ticket.insert(ticket, self.arrivals);
-        self.arrivals += 1;
-    }
-
-    /// Takes the first out of the line.
-    fn next(&mut self) -> Option<Ticket> {
-        let (_, ticket) = self.by_arrival.pop_first()?;
-        self.by_ticket.remove(&ticket);
-        Some(ticket)
-    }
-
-    /// Takes one ticket out, wherever it stands.
-    fn leave(&mut self, ticket: Ticket) {
-        if let Some(arrival) = self.by_ticket.remove(&ticket) {
-            self.by_arrival.remove(&arrival);
-        }
-    }
-
-    /// Takes all tickets of a client out.
-    fn leave_all(&mut self, client: u64) {
-        let all = Ticket {
-            client,
-            call: u64::MIN,
-        }..=Ticket {
-            client,
-            call: u64::MAX,
-        };
-        while let Some((&ticket, _)) = self.by_ticket.range(all.clone()).next() {
-            self.leave(ticket);
-        }
-    }
-
-    fn contains(&self, ticket: Ticket) -> bool {
-        self.by_ticket.contains_key(&ticket)
-    }
-
-    fn len(&self) -> usize {
-        self.by_arrival.len()
     }
 }
 
@@ -306,10 +223,7 @@ mod tests {
             Self(LockMachine::new(0))
         }
 
-        fn step(
-            &mut self,
-            run: impl FnOnce(&mut LockMachine<i32>, &mut Vec<Output<i32>>),
-        ) -> Vec<Output<i32>> {
+        fn step(&mut self, run: impl FnOnce(&mut LockMachine<i32>, &mut Vec<Output<i32>>)) -> Vec<Output<i32>> {
             let mut out = Vec::new();
             run(&mut self.0, &mut out);
             out
@@ -323,12 +237,7 @@ mod tests {
             self.step(|lock, out| lock.acquire(ticket, false, out))
         }
 
-        fn release(
-            &mut self,
-            ticket: Ticket,
-            held: u64,
-            verdict: Release<i32>,
-        ) -> Vec<Output<i32>> {
+        fn release(&mut self, ticket: Ticket, held: u64, verdict: Release<i32>) -> Vec<Output<i32>> {
             self.step(|lock, out| lock.release(ticket, held, verdict, out))
         }
 
@@ -350,19 +259,11 @@ mod tests {
     }
 
     fn granted(ticket: Ticket, value: i32) -> Output<i32> {
-        Output::Granted {
-            ticket,
-            value,
-            abandoned: false,
-        }
+        Output::Granted { ticket, value, abandoned: false }
     }
 
     fn granted_abandoned(ticket: Ticket, value: i32) -> Output<i32> {
-        Output::Granted {
-            ticket,
-            value,
-            abandoned: true,
-        }
+        Output::Granted { ticket, value, abandoned: true }
     }
 
     // covers 47
@@ -372,14 +273,8 @@ mod tests {
         assert_eq!(lock.acquire(t(1, 1)), [granted(t(1, 1), 0)]);
         assert_eq!(lock.try_acquire(t(2, 1)), [Output::WouldBlock(t(2, 1))]);
         assert_eq!(lock.try_acquire(t(1, 2)), [Output::WouldBlock(t(1, 2))]);
-        assert_eq!(
-            lock.release(t(1, 3), 1, Release::Keep),
-            [Output::Released(t(1, 3))]
-        );
-        assert_eq!(
-            lock.release(t(1, 4), 1, Release::Keep),
-            [Output::NotHeld(t(1, 4))]
-        );
+        assert_eq!(lock.release(t(1, 3), 1, Release::Keep), [Output::Released(t(1, 3))]);
+        assert_eq!(lock.release(t(1, 4), 1, Release::Keep), [Output::NotHeld(t(1, 4))]);
         assert_eq!(lock.try_acquire(t(2, 2)), [granted(t(2, 2), 0)]);
     }
 
@@ -392,10 +287,7 @@ mod tests {
         assert_eq!(lock.acquire(t(3, 1)), []);
         assert_eq!(lock.cancel(t(2, 1)), []);
         assert_eq!(lock.0.waiting(), 1);
-        assert_eq!(
-            lock.release(t(1, 2), 1, Release::Keep),
-            [Output::Released(t(1, 2)), granted(t(3, 1), 0)]
-        );
+        assert_eq!(lock.release(t(1, 2), 1, Release::Keep), [Output::Released(t(1, 2)), granted(t(3, 1), 0)]);
     }
 
     #[test]
@@ -404,14 +296,8 @@ mod tests {
         lock.acquire(t(3, 1));
         lock.acquire(t(2, 1));
         lock.acquire(t(1, 1));
-        assert_eq!(
-            lock.release(t(3, 2), 1, Release::Commit(7)),
-            [Output::Released(t(3, 2)), granted(t(2, 1), 7)]
-        );
-        assert_eq!(
-            lock.release(t(2, 2), 1, Release::Keep),
-            [Output::Released(t(2, 2)), granted(t(1, 1), 7)]
-        );
+        assert_eq!(lock.release(t(3, 2), 1, Release::Commit(7)), [Output::Released(t(3, 2)), granted(t(2, 1), 7)]);
+        assert_eq!(lock.release(t(2, 2), 1, Release::Keep), [Output::Released(t(2, 2)), granted(t(1, 1), 7)]);
         assert_eq!(lock.0.holder(), Some(t(1, 1)));
         assert_eq!(lock.0.waiting(), 0);
     }
@@ -426,10 +312,7 @@ mod tests {
         lock.acquire(t(2, 1));
         lock.acquire(t(3, 1));
         assert_eq!(lock.gone(1), [granted_abandoned(t(2, 1), 5)]);
-        assert_eq!(
-            lock.release(t(2, 2), 1, Release::Keep),
-            [Output::Released(t(2, 2)), granted(t(3, 1), 5)]
-        );
+        assert_eq!(lock.release(t(2, 2), 1, Release::Keep), [Output::Released(t(2, 2)), granted(t(3, 1), 5)]);
     }
 
     // covers 64
@@ -437,10 +320,7 @@ mod tests {
     fn abandonment_is_told_to_a_holder_that_comes_later() {
         let mut lock = Bench::new();
         lock.acquire(t(1, 1));
-        assert_eq!(
-            lock.release(t(1, 2), 1, Release::Abandon),
-            [Output::Released(t(1, 2))]
-        );
+        assert_eq!(lock.release(t(1, 2), 1, Release::Abandon), [Output::Released(t(1, 2))]);
         assert_eq!(lock.try_acquire(t(2, 1)), [granted_abandoned(t(2, 1), 0)]);
         lock.release(t(2, 2), 1, Release::Keep);
         assert_eq!(lock.try_acquire(t(2, 3)), [granted(t(2, 3), 0)]);
@@ -465,10 +345,7 @@ mod tests {
         lock.acquire(t(1, 1));
         lock.acquire(t(2, 1));
         assert_eq!(lock.gone(2), []);
-        assert_eq!(
-            lock.release(t(1, 2), 1, Release::Keep),
-            [Output::Released(t(1, 2))]
-        );
+        assert_eq!(lock.release(t(1, 2), 1, Release::Keep), [Output::Released(t(1, 2))]);
         assert_eq!(lock.0.holder(), None);
     }
 
@@ -478,14 +355,8 @@ mod tests {
         lock.acquire(t(1, 1));
         lock.acquire(t(2, 1));
         assert_eq!(lock.cancel(t(1, 1)), [granted(t(2, 1), 0)]);
-        assert_eq!(
-            lock.release(t(1, 2), 1, Release::Commit(9)),
-            [Output::NotHeld(t(1, 2))]
-        );
-        assert_eq!(
-            lock.release(t(2, 2), 1, Release::Keep),
-            [Output::Released(t(2, 2))]
-        );
+        assert_eq!(lock.release(t(1, 2), 1, Release::Commit(9)), [Output::NotHeld(t(1, 2))]);
+        assert_eq!(lock.release(t(2, 2), 1, Release::Keep), [Output::Released(t(2, 2))]);
         assert_eq!(lock.acquire(t(1, 3)), [granted(t(1, 3), 0)]);
     }
 
@@ -505,17 +376,11 @@ mod tests {
         lock.acquire(t(1, 1));
         lock.acquire(t(2, 1));
         lock.acquire(t(3, 1));
-        assert_eq!(
-            lock.close(),
-            [Output::Closed(t(2, 1)), Output::Closed(t(3, 1))]
-        );
+        assert_eq!(lock.close(), [Output::Closed(t(2, 1)), Output::Closed(t(3, 1))]);
         assert_eq!(lock.close(), []);
         assert_eq!(lock.acquire(t(2, 2)), [Output::Closed(t(2, 2))]);
         assert_eq!(lock.try_acquire(t(2, 3)), [Output::Closed(t(2, 3))]);
-        assert_eq!(
-            lock.release(t(1, 2), 1, Release::Commit(1)),
-            [Output::Released(t(1, 2))]
-        );
+        assert_eq!(lock.release(t(1, 2), 1, Release::Commit(1)), [Output::Released(t(1, 2))]);
         assert_eq!(lock.acquire(t(2, 4)), [Output::Closed(t(2, 4))]);
         assert!(lock.0.is_closed());
     }
@@ -523,30 +388,18 @@ mod tests {
     #[test]
     fn strange_requests_change_nothing() {
         let mut lock = Bench::new();
-        assert_eq!(
-            lock.release(t(1, 1), 0, Release::Commit(9)),
-            [Output::NotHeld(t(1, 1))]
-        );
+        assert_eq!(lock.release(t(1, 1), 0, Release::Commit(9)), [Output::NotHeld(t(1, 1))]);
         assert_eq!(lock.cancel(t(1, 1)), []);
         assert_eq!(lock.gone(1), []);
         lock.acquire(t(1, 2));
         lock.acquire(t(2, 1));
         // Another client's hold, a ticket that still waits, and tickets in use.
-        assert_eq!(
-            lock.release(t(2, 2), 2, Release::Commit(9)),
-            [Output::NotHeld(t(2, 2))]
-        );
-        assert_eq!(
-            lock.release(t(2, 3), 1, Release::Commit(9)),
-            [Output::NotHeld(t(2, 3))]
-        );
+        assert_eq!(lock.release(t(2, 2), 2, Release::Commit(9)), [Output::NotHeld(t(2, 2))]);
+        assert_eq!(lock.release(t(2, 3), 1, Release::Commit(9)), [Output::NotHeld(t(2, 3))]);
         assert_eq!(lock.acquire(t(1, 2)), []);
         assert_eq!(lock.acquire(t(2, 1)), []);
         assert_eq!(lock.0.waiting(), 1);
-        assert_eq!(
-            lock.release(t(1, 3), 2, Release::Keep),
-            [Output::Released(t(1, 3)), granted(t(2, 1), 0)]
-        );
+        assert_eq!(lock.release(t(1, 3), 2, Release::Keep), [Output::Released(t(1, 3)), granted(t(2, 1), 0)]);
     }
 
     /// Would take minutes if a cancel, or the end of a client, looked at all who wait.
@@ -648,13 +501,8 @@ mod tests {
                     if self.closed {
                         out.push(Output::Closed(ticket));
                     } else {
-                        out.push(Output::Granted {
-                            ticket,
-                            value: self.value,
-                            abandoned: self.abandoned,
-                        });
-                        (self.holder, self.told, self.abandoned) =
-                            (Some(ticket), self.abandoned, false);
+                        out.push(Output::Granted { ticket, value: self.value, abandoned: self.abandoned });
+                        (self.holder, self.told, self.abandoned) = (Some(ticket), self.abandoned, false);
                     }
                 }
             }
@@ -671,13 +519,7 @@ mod tests {
                 }
             }
 
-            fn release(
-                &mut self,
-                ticket: Ticket,
-                held: Ticket,
-                verdict: Release<i32>,
-                out: &mut Vec<Output<i32>>,
-            ) {
+            fn release(&mut self, ticket: Ticket, held: Ticket, verdict: Release<i32>, out: &mut Vec<Output<i32>>) {
                 if self.holder != Some(held) || held.client != ticket.client {
                     return out.push(Output::NotHeld(ticket));
                 }
@@ -743,11 +585,7 @@ mod tests {
             }
 
             fn pick(&self, index: &Index) -> Ticket {
-                if self.issued.is_empty() {
-                    t(0, 0)
-                } else {
-                    *index.get(&self.issued)
-                }
+                if self.issued.is_empty() { t(0, 0) } else { *index.get(&self.issued) }
             }
 
             /// A ticket that was answered or forgotten is a new request when it comes again.
@@ -777,15 +615,10 @@ mod tests {
                     }
                     Op::Release(verdict) => {
                         if let Some(held) = self.believed {
-                            commit =
-                                self.release(held.client, held, *verdict, &mut out, &mut expected);
+                            commit = self.release(held.client, held, *verdict, &mut out, &mut expected);
                         }
                     }
-                    Op::StrangeRelease {
-                        client,
-                        of,
-                        verdict,
-                    } => {
+                    Op::StrangeRelease { client, of, verdict } => {
                         let of = self.pick(of);
                         commit = self.release(*client, of, *verdict, &mut out, &mut expected);
                     }
@@ -807,10 +640,7 @@ mod tests {
                         self.model.settle(&mut expected);
                     }
                 }
-                assert_eq!(
-                    out, expected,
-                    "the machine and the model differ after {op:?}"
-                );
+                assert_eq!(out, expected, "the machine and the model differ after {op:?}");
                 for answer in &out {
                     self.hear(answer, &mut commit);
                 }
@@ -833,35 +663,23 @@ mod tests {
                     Verdict::Keep => Release::Keep,
                     Verdict::Abandon => Release::Abandon,
                 };
-                self.machine
-                    .release(ticket, held.call, verdict.clone(), out);
+                self.machine.release(ticket, held.call, verdict.clone(), out);
                 // Call ids are unique in a schedule, so the call alone names the ticket that is meant.
-                self.model
-                    .release(ticket, t(client, held.call), verdict.clone(), expected);
+                self.model.release(ticket, t(client, held.call), verdict.clone(), expected);
                 if matches!(out.first(), Some(Output::Released(_))) {
                     assert_eq!(self.believed.take(), Some(held));
                 }
                 matches!(verdict, Release::Commit(_)).then_some(value)
             }
 
-            fn cancel(
-                &mut self,
-                ticket: Ticket,
-                out: &mut Vec<Output<i32>>,
-                expected: &mut Vec<Output<i32>>,
-            ) {
+            fn cancel(&mut self, ticket: Ticket, out: &mut Vec<Output<i32>>, expected: &mut Vec<Output<i32>>) {
                 self.open.remove(&ticket);
                 self.believed.take_if(|holder| *holder == ticket);
                 self.machine.cancel(ticket, out);
                 self.model.cancel(ticket, expected);
             }
 
-            fn gone(
-                &mut self,
-                client: u64,
-                out: &mut Vec<Output<i32>>,
-                expected: &mut Vec<Output<i32>>,
-            ) {
+            fn gone(&mut self, client: u64, out: &mut Vec<Output<i32>>, expected: &mut Vec<Output<i32>>) {
                 self.open.retain(|ticket| ticket.client != client);
                 self.believed.take_if(|holder| holder.client == client);
                 self.machine.gone(client, out);
@@ -879,40 +697,19 @@ mod tests {
                         self.committed = commit.take().unwrap_or(self.committed);
                         ticket
                     }
-                    Output::WouldBlock(ticket)
-                    | Output::Closed(ticket)
-                    | Output::NotHeld(ticket) => ticket,
+                    Output::WouldBlock(ticket) | Output::Closed(ticket) | Output::NotHeld(ticket) => ticket,
                 };
-                assert!(
-                    self.open.remove(ticket),
-                    "a second answer, or one that nobody asked for: {answer:?}"
-                );
+                assert!(self.open.remove(ticket), "a second answer, or one that nobody asked for: {answer:?}");
             }
 
             fn check(&self) {
                 let line = &self.machine.line;
                 assert_eq!(self.machine.holder(), self.believed);
-                assert!(
-                    self.machine.holder().is_some() || self.machine.waiting() == 0,
-                    "waiting for a free lock"
-                );
-                assert!(
-                    !self.machine.closed || self.machine.waiting() == 0,
-                    "waiting for a closed lock"
-                );
-                assert!(
-                    line.by_arrival.values().eq(&self.model.waiting),
-                    "not in order"
-                );
-                assert!(
-                    line.by_ticket.keys().eq(&self.open),
-                    "waits without need, or is lost"
-                );
-                assert!(
-                    line.by_ticket
-                        .iter()
-                        .all(|(ticket, arrival)| line.by_arrival.get(arrival) == Some(ticket))
-                );
+                assert!(self.machine.holder().is_some() || self.machine.waiting() == 0, "waiting for a free lock");
+                assert!(!self.machine.closed || self.machine.waiting() == 0, "waiting for a closed lock");
+                assert!(line.by_arrival.values().map(|(ticket, ())| ticket).eq(&self.model.waiting), "not in order");
+                assert!(line.by_ticket.keys().eq(&self.open), "waits without need, or is lost");
+                assert!(line.by_ticket.iter().all(|(ticket, arrival)| line.by_arrival.get(arrival) == Some(&(*ticket, ()))));
                 assert_eq!(line.by_ticket.len(), line.by_arrival.len());
             }
         }

@@ -67,6 +67,7 @@ enum Request {
 #[derive(Serialize, Deserialize)]
 enum Verdict {
     Commit(Parcel),
+    Keep,
     Abandon,
 }
 
@@ -115,6 +116,7 @@ impl Machine for Service {
             Request::Release { held, verdict } => {
                 let verdict = match verdict {
                     Verdict::Commit(value) => Release::Commit(Stored(Arc::new(Ok(value)))),
+                    Verdict::Keep => Release::Keep,
                     Verdict::Abandon => Release::Abandon,
                 };
                 self.0.release(ticket, held, verdict, &mut outputs);
@@ -192,8 +194,15 @@ impl<T: Message> Acquire<T> {
                 let held = Held { link, call };
                 match value.map(Parcel::open) {
                     Ok(Ok(value)) => Ok(LockGuard { value: Some(value), held: Some(held), abandoned }),
-                    Ok(Err(error)) => Err(ServiceError::Link(error.into()).into()),
-                    Err(error) => Err(error.into()),
+                    // Nobody can hold what cannot be read: the lock goes on as it is.
+                    Ok(Err(error)) => {
+                        held.give_up(Verdict::Keep);
+                        Err(ServiceError::Link(error.into()).into())
+                    }
+                    Err(error) => {
+                        held.give_up(Verdict::Keep);
+                        Err(error.into())
+                    }
                 }
             }
             Response::WouldBlock => Err(LockError::WouldBlock),

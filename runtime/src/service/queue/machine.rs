@@ -62,10 +62,11 @@
 //! Every operation is O(log n) in the number of waiters; the end of a client is so for each request that it had waiting.
 //! Closing takes its time once for each waiter.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
 use crate::service::host::Ticket;
+use crate::service::line::Line;
 
 /// An answer, to be delivered to its ticket's client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,16 +146,10 @@ impl<P> QueueMachine<P> {
             return;
         }
         if self.closed {
-            out.push(Output::Closed {
-                ticket,
-                item: Some(item),
-            });
+            out.push(Output::Closed { ticket, item: Some(item) });
         } else if let Some((getter, ())) = self.getters.next() {
             out.push(Output::Accepted(ticket));
-            out.push(Output::Item {
-                ticket: getter,
-                item,
-            });
+            out.push(Output::Item { ticket: getter, item });
         } else if !self.is_full() {
             self.items.push_back(item);
             out.push(Output::Accepted(ticket));
@@ -196,10 +191,7 @@ impl<P> QueueMachine<P> {
     /// item never enters. One that was answered already is left as it is.
     pub(crate) fn cancel(&mut self, ticket: Ticket, out: &mut Vec<Output<P>>) {
         if let Some(item) = self.putters.leave(ticket) {
-            out.push(Output::Cancelled {
-                ticket,
-                item: Some(item),
-            });
+            out.push(Output::Cancelled { ticket, item: Some(item) });
         } else if self.getters.leave(ticket).is_some() {
             out.push(Output::Cancelled { ticket, item: None });
         }
@@ -217,10 +209,7 @@ impl<P> QueueMachine<P> {
     pub(crate) fn close(&mut self, out: &mut Vec<Output<P>>) {
         self.closed = true;
         while let Some((ticket, item)) = self.putters.next() {
-            out.push(Output::Closed {
-                ticket,
-                item: Some(item),
-            });
+            out.push(Output::Closed { ticket, item: Some(item) });
         }
         while let Some((ticket, ())) = self.getters.next() {
             out.push(Output::Closed { ticket, item: None });
@@ -233,32 +222,36 @@ impl<P> QueueMachine<P> {
     }
 
     /// Whether a get would have to wait.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether a put would have to wait. Never, where there is no capacity.
     pub(crate) fn is_full(&self) -> bool {
-        self.capacity
-            .is_some_and(|capacity| self.len() >= capacity.get())
+        self.capacity.is_some_and(|capacity| self.len() >= capacity.get())
     }
 
     /// How many items puts may fill it with; `None` for an unbounded queue.
+    #[cfg(test)]
     pub(crate) fn capacity(&self) -> Option<usize> {
         self.capacity.map(NonZeroUsize::get)
     }
 
     /// Whether the queue was closed. It may still hold items.
+    #[cfg(test)]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// How many gets wait for an item.
+    #[cfg(test)]
     pub(crate) fn waiting_gets(&self) -> usize {
         self.getters.len()
     }
 
     /// How many puts wait for room.
+    #[cfg(test)]
     pub(crate) fn waiting_puts(&self) -> usize {
         self.putters.len()
     }
@@ -275,69 +268,6 @@ impl<P> QueueMachine<P> {
 
     fn is_waiting(&self, ticket: Ticket) -> bool {
         self.getters.contains(ticket) || self.putters.contains(ticket)
-    }
-}
-
-/// A line of waiting requests and what each brought along, kept twice: by arrival, to serve in order, and by ticket, to
-/// find one request, or all those of one client, without looking at the others.
-#[derive(Debug)]
-struct Line<T> {
-    arrivals: u64,
-    by_arrival: BTreeMap<u64, (Ticket, T)>,
-    by_ticket: BTreeMap<Ticket, u64>,
-}
-
-impl<T> Default for Line<T> {
-    fn default() -> Self {
-        Self {
-            arrivals: 0,
-            by_arrival: BTreeMap::new(),
-            by_ticket: BTreeMap::new(),
-        }
-    }
-}
-
-impl<T> Line<T> {
-    /// Joins at the end. The caller has made sure that the ticket is not in line.
-    fn join(&mut self, ticket: Ticket, brought: T) {
-        self.by_arrival.insert(self.arrivals, (ticket, brought));
-        self.by_ticket.insert(ticket, self.arrivals);
-        self.arrivals += 1;
-    }
-
-    /// Takes the first out of the line.
-    fn next(&mut self) -> Option<(Ticket, T)> {
-        let (_, first) = self.by_arrival.pop_first()?;
-        self.by_ticket.remove(&first.0);
-        Some(first)
-    }
-
-    /// Takes one ticket out, wherever it stands.
-    fn leave(&mut self, ticket: Ticket) -> Option<T> {
-        let arrival = self.by_ticket.remove(&ticket)?;
-        self.by_arrival.remove(&arrival).map(|(_, brought)| brought)
-    }
-
-    /// Takes all tickets of a client out.
-    fn leave_all(&mut self, client: u64) {
-        let all = Ticket {
-            client,
-            call: u64::MIN,
-        }..=Ticket {
-            client,
-            call: u64::MAX,
-        };
-        while let Some((&ticket, _)) = self.by_ticket.range(all.clone()).next() {
-            self.leave(ticket);
-        }
-    }
-
-    fn contains(&self, ticket: Ticket) -> bool {
-        self.by_ticket.contains_key(&ticket)
-    }
-
-    fn len(&self) -> usize {
-        self.by_arrival.len()
     }
 }
 
@@ -416,21 +346,11 @@ mod tests {
         let mut queue = Bench::bounded(6);
         for n in 0..6 {
             assert!(!queue.0.is_full());
-            let answer = if n % 2 == 0 {
-                queue.put(t(1, n), n)
-            } else {
-                queue.try_put(t(1, n), n)
-            };
+            let answer = if n % 2 == 0 { queue.put(t(1, n), n) } else { queue.try_put(t(1, n), n) };
             assert_eq!(answer, [accepted(t(1, n))]);
         }
         assert!(queue.0.is_full());
-        assert_eq!(
-            queue.try_put(t(1, 6), 6),
-            [Output::Full {
-                ticket: t(1, 6),
-                item: 6
-            }]
-        );
+        assert_eq!(queue.try_put(t(1, 6), 6), [Output::Full { ticket: t(1, 6), item: 6 }]);
         assert_eq!(queue.put(t(1, 7), 7), []);
         assert_eq!(queue.cancel(t(1, 7)), [cancelled(t(1, 7), Some(7))]);
         for n in 0..6 {
@@ -451,14 +371,8 @@ mod tests {
         assert_eq!(queue.get(t(3, 1)), []);
         assert_eq!(queue.cancel(t(1, 2)), [cancelled(t(1, 2), None)]);
         assert_eq!(queue.0.waiting_gets(), 2);
-        assert_eq!(
-            queue.put(t(4, 1), 10),
-            [accepted(t(4, 1)), item(t(2, 1), 10)]
-        );
-        assert_eq!(
-            queue.put(t(4, 2), 11),
-            [accepted(t(4, 2)), item(t(3, 1), 11)]
-        );
+        assert_eq!(queue.put(t(4, 1), 10), [accepted(t(4, 1)), item(t(2, 1), 10)]);
+        assert_eq!(queue.put(t(4, 2), 11), [accepted(t(4, 2)), item(t(3, 1), 11)]);
         queue.put(t(4, 3), 12);
         queue.put(t(4, 4), 13);
         assert_eq!(queue.try_get(t(1, 3)), [item(t(1, 3), 12)]);
@@ -509,10 +423,7 @@ mod tests {
         queue.put(t(1, 1), 1);
         queue.put(t(1, 2), 2);
         queue.put(t(2, 1), 3);
-        assert_eq!(
-            queue.close(),
-            [closed(t(1, 2), Some(2)), closed(t(2, 1), Some(3))]
-        );
+        assert_eq!(queue.close(), [closed(t(1, 2), Some(2)), closed(t(2, 1), Some(3))]);
         assert_eq!(queue.put(t(1, 3), 4), [closed(t(1, 3), Some(4))]);
         assert_eq!(queue.try_put(t(1, 4), 5), [closed(t(1, 4), Some(5))]);
         assert_eq!(queue.get(t(3, 1)), [item(t(3, 1), 1)]);
@@ -527,10 +438,7 @@ mod tests {
         assert_eq!((queue.0.capacity(), queue.0.is_full()), (None, false));
         queue.get(t(1, 1));
         queue.get(t(2, 1));
-        assert_eq!(
-            queue.close(),
-            [closed(t(1, 1), None), closed(t(2, 1), None)]
-        );
+        assert_eq!(queue.close(), [closed(t(1, 1), None), closed(t(2, 1), None)]);
         assert_eq!(queue.close(), []);
         assert!(queue.0.is_closed() && queue.0.is_empty());
     }
@@ -625,10 +533,7 @@ mod tests {
             queue.put(t(1 + call % 2, call), call);
         }
         for call in (0..LINE).rev().filter(|call| call % 2 == 0) {
-            assert_eq!(
-                queue.cancel(t(1, call)),
-                [cancelled(t(1, call), Some(call))]
-            );
+            assert_eq!(queue.cancel(t(1, call)), [cancelled(t(1, call), Some(call))]);
         }
         assert_eq!(queue.0.waiting_puts() as u64, LINE / 2);
         queue.0.gone(2);
@@ -710,14 +615,8 @@ mod tests {
         impl Model {
             fn settle(&mut self, out: &mut Answers) {
                 loop {
-                    let get = self
-                        .waiting
-                        .iter()
-                        .position(|(_, brought)| brought.is_none());
-                    let put = self
-                        .waiting
-                        .iter()
-                        .position(|(_, brought)| brought.is_some());
+                    let get = self.waiting.iter().position(|(_, brought)| brought.is_none());
+                    let put = self.waiting.iter().position(|(_, brought)| brought.is_some());
                     if let (Some(get), false) = (get, self.items.is_empty()) {
                         let (ticket, _) = self.waiting.remove(get);
                         out.push(item(ticket, self.items.remove(0).1));
@@ -742,12 +641,7 @@ mod tests {
                 }
                 self.waiting.push((ticket, brought));
                 self.settle(out);
-                if !wait
-                    && self
-                        .waiting
-                        .pop_if(|(waiting, _)| *waiting == ticket)
-                        .is_some()
-                {
+                if !wait && self.waiting.pop_if(|(waiting, _)| *waiting == ticket).is_some() {
                     out.push(match brought {
                         Some(item) => Output::Full { ticket, item },
                         None => Output::Empty(ticket),
@@ -762,11 +656,7 @@ mod tests {
             }
 
             fn cancel(&mut self, ticket: Ticket, out: &mut Answers) {
-                if let Some(at) = self
-                    .waiting
-                    .iter()
-                    .position(|(waiting, _)| *waiting == ticket)
-                {
+                if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == ticket) {
                     out.push(cancelled(ticket, self.waiting.remove(at).1));
                 }
                 self.settle(out);
@@ -795,12 +685,7 @@ mod tests {
             fn new(capacity: Option<usize>) -> Self {
                 Self {
                     machine: QueueMachine::with(capacity.and_then(NonZeroUsize::new)),
-                    model: Model {
-                        capacity: capacity.unwrap_or(usize::MAX),
-                        closed: false,
-                        items: Vec::new(),
-                        waiting: Vec::new(),
-                    },
+                    model: Model { capacity: capacity.unwrap_or(usize::MAX), closed: false, items: Vec::new(), waiting: Vec::new() },
                     issued: Vec::new(),
                     open: BTreeMap::new(),
                     entered: VecDeque::new(),
@@ -822,11 +707,7 @@ mod tests {
             }
 
             fn pick(&self, index: &Index) -> Ticket {
-                if self.issued.is_empty() {
-                    t(0, 0)
-                } else {
-                    *index.get(&self.issued)
-                }
+                if self.issued.is_empty() { t(0, 0) } else { *index.get(&self.issued) }
             }
 
             fn run(&mut self, op: &Op) {
@@ -841,12 +722,8 @@ mod tests {
                         self.get(ticket, *wait, &mut out, &mut expected);
                     }
                     // A ticket that was answered or forgotten is a new request when it comes again.
-                    Op::PutAgain { of, wait } => {
-                        self.put(self.pick(of), *wait, &mut out, &mut expected)
-                    }
-                    Op::GetAgain { of, wait } => {
-                        self.get(self.pick(of), *wait, &mut out, &mut expected)
-                    }
+                    Op::PutAgain { of, wait } => self.put(self.pick(of), *wait, &mut out, &mut expected),
+                    Op::GetAgain { of, wait } => self.get(self.pick(of), *wait, &mut out, &mut expected),
                     Op::Unget(of) => {
                         if !self.out.is_empty() {
                             let item = self.out.swap_remove(of.index(self.out.len()));
@@ -866,9 +743,7 @@ mod tests {
                     Op::Gone(client) => {
                         self.open.retain(|ticket, _| ticket.client != *client);
                         self.machine.gone(*client);
-                        self.model
-                            .waiting
-                            .retain(|(ticket, _)| ticket.client != *client);
+                        self.model.waiting.retain(|(ticket, _)| ticket.client != *client);
                         self.model.settle(&mut expected);
                     }
                     Op::Close => {
@@ -877,36 +752,21 @@ mod tests {
                         self.model.settle(&mut expected);
                     }
                 }
-                assert_eq!(
-                    out, expected,
-                    "the machine and the model differ after {op:?}"
-                );
+                assert_eq!(out, expected, "the machine and the model differ after {op:?}");
                 for answer in &out {
                     self.hear(answer);
                 }
                 self.check();
             }
 
-            fn put(
-                &mut self,
-                ticket: Ticket,
-                wait: bool,
-                out: &mut Answers,
-                expected: &mut Answers,
-            ) {
+            fn put(&mut self, ticket: Ticket, wait: bool, out: &mut Answers, expected: &mut Answers) {
                 let item = self.number();
                 self.open.entry(ticket).or_insert(Some(item));
                 self.machine.put(ticket, item, wait, out);
                 self.model.ask(ticket, Some(item), wait, expected);
             }
 
-            fn get(
-                &mut self,
-                ticket: Ticket,
-                wait: bool,
-                out: &mut Answers,
-                expected: &mut Answers,
-            ) {
+            fn get(&mut self, ticket: Ticket, wait: bool, out: &mut Answers, expected: &mut Answers) {
                 self.open.entry(ticket).or_insert(None);
                 self.machine.get(ticket, wait, out);
                 self.model.ask(ticket, None, wait, expected);
@@ -931,9 +791,7 @@ mod tests {
                     Output::Item { item, .. } => {
                         assert_eq!(brought, None, "an item for a put");
                         assert!(
-                            self.returned.remove(item)
-                                || self.returned.is_empty()
-                                    && self.entered.pop_front() == Some(*item),
+                            self.returned.remove(item) || self.returned.is_empty() && self.entered.pop_front() == Some(*item),
                             "not the first in order: {answer:?}"
                         );
                         self.out.push(*item);
@@ -950,43 +808,17 @@ mod tests {
 
             fn check(&self) {
                 let queue = &self.machine;
-                assert!(
-                    queue.is_empty() || queue.waiting_gets() == 0,
-                    "a get waits for an item that is there"
-                );
-                assert!(
-                    queue.is_full() || queue.waiting_puts() == 0,
-                    "a put waits for room that is there"
-                );
+                assert!(queue.is_empty() || queue.waiting_gets() == 0, "a get waits for an item that is there");
+                assert!(queue.is_full() || queue.waiting_puts() == 0, "a put waits for room that is there");
                 assert!(queue.waiting_gets() == 0 || queue.waiting_puts() == 0);
-                assert!(
-                    !queue.is_closed() || queue.waiting_gets() + queue.waiting_puts() == 0,
-                    "waits in vain"
-                );
-                assert!(
-                    queue.items.len() <= queue.capacity().unwrap_or(usize::MAX),
-                    "puts went past the capacity"
-                );
+                assert!(!queue.is_closed() || queue.waiting_gets() + queue.waiting_puts() == 0, "waits in vain");
+                assert!(queue.items.len() <= queue.capacity().unwrap_or(usize::MAX), "puts went past the capacity");
                 // Each item is where the answers say that it is, and each request waits that was not answered.
-                assert!(
-                    queue.items.iter().eq(&self.entered),
-                    "lost, doubled or out of order"
-                );
-                assert_eq!(
-                    queue.returned.iter().copied().collect::<BTreeSet<_>>(),
-                    self.returned
-                );
+                assert!(queue.items.iter().eq(&self.entered), "lost, doubled or out of order");
+                assert_eq!(queue.returned.iter().copied().collect::<BTreeSet<_>>(), self.returned);
                 assert_eq!(queue.len(), self.entered.len() + self.returned.len());
-                let gets = queue
-                    .getters
-                    .by_arrival
-                    .values()
-                    .map(|(ticket, ())| (*ticket, None));
-                let puts = queue
-                    .putters
-                    .by_arrival
-                    .values()
-                    .map(|(ticket, item)| (*ticket, Some(*item)));
+                let gets = queue.getters.by_arrival.values().map(|(ticket, ())| (*ticket, None));
+                let puts = queue.putters.by_arrival.values().map(|(ticket, item)| (*ticket, Some(*item)));
                 assert_eq!(gets.chain(puts).collect::<BTreeMap<_, _>>(), self.open);
                 whole(&queue.getters);
                 whole(&queue.putters);
@@ -996,11 +828,7 @@ mod tests {
         /// The two sides of a line tell the same.
         fn whole<T>(line: &Line<T>) {
             assert_eq!(line.by_ticket.len(), line.by_arrival.len());
-            assert!(
-                line.by_ticket
-                    .iter()
-                    .all(|(ticket, arrival)| line.by_arrival[arrival].0 == *ticket)
-            );
+            assert!(line.by_ticket.iter().all(|(ticket, arrival)| line.by_arrival[arrival].0 == *ticket));
         }
 
         proptest! {
