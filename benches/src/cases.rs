@@ -4,6 +4,7 @@ pub mod ask;
 pub mod bulk;
 pub mod idle;
 pub mod pipeline;
+pub mod pool;
 pub mod spawn;
 pub mod tell;
 
@@ -24,6 +25,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("tell", tell::measure),
     ("bulk", bulk::measure),
     ("idle", idle::measure),
+    ("pool", pool::measure),
 ];
 
 /// Puts this process on the near side's core and the actor on the far one, until the guard is dropped.

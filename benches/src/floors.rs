@@ -8,6 +8,7 @@ mod birth;
 pub mod bulk;
 mod idle;
 mod pingpong;
+pub mod pool;
 mod stream;
 
 use std::cell::RefCell;
@@ -34,6 +35,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("one way", stream::one_way),
     ("bulk", bulk::measure),
     ("idle", idle::measure),
+    ("pool", pool::measure),
 ];
 
 /// The helper, as the cases use it.

@@ -23,10 +23,8 @@ impl fmt::Display for Row {
 
 /// The line above the rows.
 pub fn heading() -> String {
-    let names = format!(
-        "| {:<44} | {:>14} | {:>14} | {:>6} | {:<34} | {:<7} |",
-        "case", "floor", "procession", "ratio", "must reach", "reached"
-    );
+    let names =
+        format!("| {:<44} | {:>14} | {:>14} | {:>6} | {:<34} | {:<7} |", "case", "floor", "procession", "ratio", "must reach", "reached");
     format!("{names}\n|{:-<46}|{:->16}|{:->16}|{:->8}|{:-<36}|{:-<9}|", "", ":", ":", ":", "", "")
 }
 

@@ -50,9 +50,11 @@ pub fn children(of: u32) -> Vec<u32> {
 
 /// The nursery of the family whose root is `root`.
 pub fn nursery(root: u32) -> Option<u32> {
+    // The thread's name: under the test harness it is not the process's first one.
     let is_nursery = |pid: &u32| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.trim_end() == "nursery" && !is_gone(*pid)
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        !is_gone(*pid) && names.any(|name| name.trim_end() == "nursery")
     };
     children(root).into_iter().find(is_nursery)
 }

@@ -192,6 +192,7 @@ async fn ended_by_us() {
     process.terminate();
     process.kill();
 }
+// covers 21
 
 #[procession::test]
 async fn stopped_when_asked() {
@@ -325,14 +326,17 @@ async fn everybody_gets_the_same_report() {
         async { actor.exit().await.unwrap() },
         async { actor.process().join().await.unwrap_err().report().cloned().unwrap() },
         async {
-            while monitor.tell(()).await.is_ok() {
-                signal(actor.pid(), libc::SIGKILL);
+            loop {
+                match monitor.tell(()).await {
+                    Ok(()) => signal(actor.pid(), libc::SIGKILL),
+                    Err(error) => break error.reason,
+                };
             }
-            actor.report()
         }
     );
     assert_eq!(*first, second);
-    assert_eq!(asked.as_deref(), Some(&*first));
+    assert!(matches!(&asked, procession::TellReason::Died(report) if **report == *first), "{asked:?}");
+    assert_eq!(actor.report().as_deref(), Some(&*first));
 }
 
 #[procession::test]

@@ -93,6 +93,7 @@ async fn a_killed_actor_takes_its_descendants_with_it() {
 fn litters(how: String) {
     match how.as_str() {
         "child" => {
+            #[expect(clippy::zombie_processes, reason = "leaving it is what this actor is for")]
             let child = Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn().expect("sleep");
             println!("{}", child.id());
         }

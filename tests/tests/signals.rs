@@ -27,7 +27,7 @@ fn a_signal_stops_the_family_in_order() {
     }
 }
 
-// covers 145
+// covers 145, 151
 #[test]
 fn the_end_of_main_stops_what_is_left() {
     let mut program = Program::start(env!("CARGO_BIN_EXE_stops"), &["return"]);

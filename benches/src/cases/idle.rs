@@ -33,16 +33,16 @@ pub fn measure(floors: &Floors) -> Vec<Row> {
             reached: memory <= 1.5 && woken == 0,
         }
     };
-    vec![
-        row("an idle actor, sync", sync.pid(), after[0] - before[0]),
-        row("an idle actor, async", other.pid(), after[1] - before[1]),
-    ]
+    vec![row("an idle actor, sync", sync.pid(), after[0] - before[0]), row("an idle actor, async", other.pid(), after[1] - before[1])]
 }
 
 /// How often the threads of a process have gone to sleep so far: each wake-up adds one.
 fn switches(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok()).map(|status| field(&status, "voluntary_ctxt_switches:")).sum()
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("status")).ok())
+        .map(|status| field(&status, "voluntary_ctxt_switches:"))
+        .sum()
 }
 
 /// The memory of a process, what it shares counted in parts; in bytes.

@@ -34,13 +34,15 @@ fn main() -> procession::Result<()> {
         return Ok(());
     }
     println!("{}", Square::spawn(5).blocking()?.join().blocking()?);
-    let threads: Vec<_> = (0..8).map(|x| std::thread::spawn(move || Square::spawn(x).blocking()?.join().blocking().map_err(procession::Error::from))).collect();
+    let threads: Vec<_> = (0..8)
+        .map(|x| std::thread::spawn(move || Square::spawn(x).blocking()?.join().blocking().map_err(procession::Error::from)))
+        .collect();
     for thread in threads {
         println!("{}", thread.join().expect("no panic")?);
     }
     let sums = Sums::spawn().blocking()?;
     for x in 1..=3 {
-        println!("{}", sums.ask(|reply| (x, reply)).blocking()?);
+        println!("{}", sums.ask(move |reply| (x, reply)).blocking()?);
     }
     println!("{}", sums.stop().blocking()?);
     Ok(())

@@ -12,7 +12,7 @@ const ENTRIES: u64 = 4 << 20;
 fn load() {
     match std::env::args().nth(1).as_deref() {
         Some("thread") => {
-            std::thread::spawn(|| std::thread::park());
+            std::thread::spawn(std::thread::park);
         }
         Some("panic") => panic!("the preload cannot"),
         _ => {

@@ -43,7 +43,7 @@ async fn starts(mut mailbox: Mailbox<Reply<u32>>) {
 #[procession::main]
 async fn main() -> procession::Result<()> {
     let mode = std::env::args().nth(1).unwrap_or_default();
-    let grace = Duration::from_millis(if mode == "stubborn" { 3_600_000 } else { 100 });
+    let grace = Duration::from_millis(if mode == "stubborn" { 3_600_000 } else { 500 });
     let heeds = Heeds::builder().grace(grace).spawn().await?;
     let lingers = Lingers::builder().grace(grace).spawn(false).await?;
     let deaf = Lingers::builder().grace(grace).spawn(true).await?;
