@@ -199,3 +199,25 @@ pub(crate) enum Action {
 pub(crate) fn say<T: Serialize + 'static>(wire: &Arc<Wire>, kind: Kind, call: u64, body: &T) -> Result<Result<(), Broken>, EncodeError> {
     wire.post(false, |queue| queue.push(Header::new(kind, call), |bytes| crate::link::value::encode(body, bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doctored_hello_is_refused_with_what_differs() {
+        let mine = Hello::mine();
+        assert_eq!(mine.check(), Ok(()));
+        let refused = |doctored: Hello| doctored.check().unwrap_err();
+        assert!(refused(Hello { magic: 0x7f45_4c46, ..mine.clone() }).contains("does not speak this protocol"));
+        assert!(refused(Hello { version: VERSION + 1, ..mine.clone() }).contains("protocol version 2, this side 1"));
+        assert!(refused(Hello { build: !mine.build, ..mine }).contains("another build"));
+    }
+
+    #[test]
+    fn a_hello_survives_the_wire() {
+        let mut bytes = Vec::new();
+        let encoding = crate::link::value::encode(&Hello::mine(), &mut bytes).unwrap();
+        assert_eq!(crate::link::value::decode::<Hello>(encoding.flags, &bytes, Vec::new()).unwrap(), Hello::mine());
+    }
+}
