@@ -112,7 +112,6 @@ pub(crate) fn record_word(flags: Flags, length: usize) -> Option<u32> {
 }
 
 /// The next record of `bytes`, which moves behind it. `Some(None)` for an absent one; `None` where the bytes end or are none.
-#[allow(clippy::option_option)] // Three cases, two of them with a meaning of their own.
 pub(crate) fn next_record<'a>(bytes: &mut &'a [u8]) -> Option<Option<(Flags, &'a [u8])>> {
     let (word, rest) = bytes.split_first_chunk::<RECORD>()?;
     let word = u32::from_le_bytes(*word);

@@ -18,7 +18,7 @@ pub enum InitError {
     NotCalled,
     /// It was called when other threads existed already.
     #[error(
-        "`procession::init()` was called when {0} threads existed already: it must come before anything that starts threads; use \
+        "`procession::init()` was called when other threads existed already ({0}): it must come before anything that starts threads; use \
          `#[procession::main]` instead of `#[tokio::main]`"
     )]
     TooLate(usize),

@@ -12,12 +12,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use self::machine::{LockMachine, Output, Release};
 use super::client::{Answered, Late, ServiceError, request, request_over, service_operation, tell};
-use super::host::{Answers, Machine, Owner, Ticket};
-use crate::actor::address::Address;
+use super::handle::Handle;
+use super::host::{Answers, Machine, Ticket};
 use crate::actor::peer::Peer;
 use crate::link::call::Link;
 use crate::link::parcel::Parcel;
@@ -27,9 +27,11 @@ use crate::link::value::{EncodeError, Message};
 ///
 /// It lives as long as the value that [`new`](Lock::new) returned (and its clones in that process); what was sent to other
 /// processes are handles to it. The lock is handed over in the order of the requests and is not re-entrant.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
 pub struct Lock<T> {
-    peer: Arc<Peer>,
-    owner: Option<Arc<Owner<Service>>>,
+    handle: Handle<Service>,
+    #[serde(skip)]
     value: PhantomData<fn() -> T>,
 }
 
@@ -150,8 +152,7 @@ impl<T: Message> Lock<T> {
     /// A value that cannot be sent is reported by the first `lock`.
     pub fn new(value: T) -> Lock<T> {
         let stored = Stored(Arc::new(Parcel::of(value)));
-        let owner = Owner::new(Service(LockMachine::new(stored)));
-        Lock { peer: Peer::of(owner.address()), owner: Some(Arc::new(owner)), value: PhantomData }
+        Lock { handle: Handle::host(Service(LockMachine::new(stored))), value: PhantomData }
     }
 
     /// Waits until the lock is free, and takes it.
@@ -162,7 +163,7 @@ impl<T: Message> Lock<T> {
     ///
     /// Where the lock is closed or its host died, and [`LockError::Timeout`] with `.timeout(..)`.
     pub fn lock(&self) -> Acquire<T> {
-        Acquire { peer: self.peer.clone(), wait: true, timeout: None, value: PhantomData }
+        Acquire { peer: self.handle.peer(), wait: true, timeout: None, value: PhantomData }
     }
 
     /// Takes the lock if it is free.
@@ -171,7 +172,7 @@ impl<T: Message> Lock<T> {
     ///
     /// [`LockError::WouldBlock`] where it is not, otherwise as [`lock`](Lock::lock).
     pub fn try_lock(&self) -> Acquire<T> {
-        Acquire { peer: self.peer.clone(), wait: false, timeout: None, value: PhantomData }
+        Acquire { peer: self.handle.peer(), wait: false, timeout: None, value: PhantomData }
     }
 }
 
@@ -329,25 +330,12 @@ impl<T: Message + fmt::Debug> fmt::Debug for LockGuard<T> {
 
 impl<T> Clone for Lock<T> {
     fn clone(&self) -> Self {
-        Lock { peer: self.peer.clone(), owner: self.owner.clone(), value: PhantomData }
+        Lock { handle: self.handle.clone(), value: PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Lock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lock({:?})", self.peer.address())
-    }
-}
-
-impl<T> Serialize for Lock<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.peer.address().serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Lock<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let address = Address::deserialize(deserializer)?;
-        Ok(Lock { peer: Peer::of(address), owner: None, value: PhantomData })
+        write!(f, "Lock({:?})", self.handle)
     }
 }

@@ -11,12 +11,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use self::machine::{Output, QueueMachine};
 use super::client::{Answered, Late, ServiceError, request, service_operation, tell};
-use super::host::{Answers, Machine, Owner, Ticket};
-use crate::actor::address::Address;
+use super::handle::Handle;
+use super::host::{Answers, Machine, Ticket};
 use crate::actor::peer::Peer;
 use crate::link::call::Undo;
 use crate::link::parcel::Parcel;
@@ -26,9 +26,11 @@ use crate::link::value::{EncodeError, Message};
 ///
 /// It lives as long as the value that [`bounded`](Queue::bounded) returned (and its clones in that process); what was sent to other processes
 /// are handles to it.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
 pub struct Queue<T> {
-    peer: Arc<Peer>,
-    owner: Option<Arc<Owner<Service>>>,
+    handle: Handle<Service>,
+    #[serde(skip)]
     item: PhantomData<fn(T) -> T>,
 }
 
@@ -178,8 +180,7 @@ impl<T: Message> Queue<T> {
     }
 
     fn host(machine: QueueMachine<Parcel>) -> Queue<T> {
-        let owner = Owner::new(Service(machine));
-        Queue { peer: Peer::of(owner.address()), owner: Some(Arc::new(owner)), item: PhantomData }
+        Queue { handle: Handle::host(Service(machine)), item: PhantomData }
     }
 
     /// Puts an item at the end; waits for room where there is none. `Ok` means that the queue has it.
@@ -188,7 +189,7 @@ impl<T: Message> Queue<T> {
     ///
     /// The item comes back, with the reason.
     pub fn put(&self, item: T) -> Put<T> {
-        Put { peer: self.peer.clone(), item, wait: true, timeout: None }
+        Put { peer: self.handle.peer(), item, wait: true, timeout: None }
     }
 
     /// Puts an item at the end if there is room.
@@ -197,7 +198,7 @@ impl<T: Message> Queue<T> {
     ///
     /// [`PutReason::Full`] where there is none, otherwise as [`put`](Queue::put).
     pub fn try_put(&self, item: T) -> Put<T> {
-        Put { peer: self.peer.clone(), item, wait: false, timeout: None }
+        Put { peer: self.handle.peer(), item, wait: false, timeout: None }
     }
 
     /// Takes the first item; waits for one where there is none. Dropping the future loses nothing.
@@ -206,7 +207,7 @@ impl<T: Message> Queue<T> {
     ///
     /// [`GetError::Closed`] once the queue is closed and empty.
     pub fn get(&self) -> Get<T> {
-        Get { peer: self.peer.clone(), wait: true, timeout: None, item: PhantomData }
+        Get { peer: self.handle.peer(), wait: true, timeout: None, item: PhantomData }
     }
 
     /// Takes the first item if there is one.
@@ -215,23 +216,23 @@ impl<T: Message> Queue<T> {
     ///
     /// [`GetError::Empty`] where there is none, otherwise as [`get`](Queue::get).
     pub fn try_get(&self) -> Get<T> {
-        Get { peer: self.peer.clone(), wait: false, timeout: None, item: PhantomData }
+        Get { peer: self.handle.peer(), wait: false, timeout: None, item: PhantomData }
     }
 
     /// Closes the queue: it takes no more items, and those in it are still given out. Closing again does nothing.
     pub fn close(&self) -> Ask<()> {
-        Ask { peer: self.peer.clone(), request: Request::Close, read: |_| (), timeout: None }
+        Ask { peer: self.handle.peer(), request: Request::Close, read: |_| (), timeout: None }
     }
 
     /// How many items are in the queue.
     pub fn len(&self) -> Ask<usize> {
         let read = |response| if let Response::Len(len) = response { usize::try_from(len).unwrap_or(usize::MAX) } else { 0 };
-        Ask { peer: self.peer.clone(), request: Request::Len, read, timeout: None }
+        Ask { peer: self.handle.peer(), request: Request::Len, read, timeout: None }
     }
 
     /// Whether there is no item in the queue.
     pub fn is_empty(&self) -> Ask<bool> {
-        Ask { peer: self.peer.clone(), request: Request::Len, read: |response| matches!(response, Response::Len(0)), timeout: None }
+        Ask { peer: self.handle.peer(), request: Request::Len, read: |response| matches!(response, Response::Len(0)), timeout: None }
     }
 }
 
@@ -313,25 +314,12 @@ service_operation! { impl [R: Send + 'static] Ask<R> as "queue" => Result<R, Ser
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Queue { peer: self.peer.clone(), owner: self.owner.clone(), item: PhantomData }
+        Queue { handle: self.handle.clone(), item: PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Queue({:?})", self.peer.address())
-    }
-}
-
-impl<T> Serialize for Queue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.peer.address().serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Queue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let address = Address::deserialize(deserializer)?;
-        Ok(Queue { peer: Peer::of(address), owner: None, item: PhantomData })
+        write!(f, "Queue({:?})", self.handle)
     }
 }
