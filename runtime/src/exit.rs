@@ -7,6 +7,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,18 @@ pub enum KillReason {
     OwnerEnded,
     /// It did not complete the handshake in time, or completed it wrongly.
     Handshake,
+    /// It went past its memory limit.
+    MemoryLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What it was found to use, in bytes; `None` where an allocation was refused, and it ended by that.
+        used: Option<u64>,
+    },
+    /// It used up its CPU time limit.
+    CpuTimeLimit {
+        /// The limit.
+        limit: Duration,
+    },
 }
 
 /// How far a `stop` had to go until the process ended.
@@ -256,6 +269,10 @@ impl fmt::Display for Outcome {
                 write!(f, "was ended by {}", SignalName(*signal))?;
                 if *core { f.write_str(" and left a core dump") } else { Ok(()) }
             }
+            Outcome::Killed { signal, reason: KillReason::MemoryLimit { limit, used: None } } => {
+                let (limit, signal) = (Bytes(*limit), SignalName(*signal));
+                write!(f, "ran out of its memory limit of {limit}: an allocation failed, and it was ended by {signal}")
+            }
             Outcome::Killed { signal, reason } => write!(f, "was ended by us with {} because {reason}", SignalName(*signal)),
             Outcome::NotStarted(why) => write!(f, "could not be started: {why}"),
             Outcome::Lost => f.write_str("is gone, and how it ended is not known (the nursery was killed while it ran)"),
@@ -265,12 +282,19 @@ impl fmt::Display for Outcome {
 
 impl fmt::Display for KillReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(match *self {
             KillReason::Terminated => "`terminate` was called",
             KillReason::Killed => "`kill` was called",
             KillReason::StopEscalated => "it did not stop within its grace",
             KillReason::OwnerEnded => "its owner ended",
             KillReason::Handshake => "it did not complete its start-up in time",
+            KillReason::MemoryLimit { limit, used: Some(used) } => {
+                return write!(f, "it used {}, more than its memory limit of {}", Bytes(used), Bytes(limit));
+            }
+            KillReason::MemoryLimit { limit, used: None } => {
+                return write!(f, "an allocation failed at its memory limit of {}", Bytes(limit));
+            }
+            KillReason::CpuTimeLimit { limit } => return write!(f, "it used up its CPU time limit of {limit:?}"),
         })
     }
 }
@@ -282,6 +306,26 @@ impl fmt::Display for StopStep {
             StopStep::Terminated => "stopped by SIGTERM after its grace",
             StopStep::Killed => "stopped by SIGKILL after SIGTERM",
         })
+    }
+}
+
+/// An amount of memory, for people; rounded up, so that what is more than a limit also reads like more.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = match self.0 {
+            0..=1023 => return write!(f, "{} bytes", self.0),
+            1024..=1_048_575 => (1u64 << 10, "KiB"),
+            1_048_576..=1_073_741_823 => (1 << 20, "MiB"),
+            _ => (1 << 30, "GiB"),
+        };
+        // Tenths, without an overflow near the end of the numbers.
+        let tenths = (u128::from(self.0) * 10).div_ceil(u128::from(unit));
+        match tenths % 10 {
+            0 => write!(f, "{} {name}", tenths / 10),
+            tenth => write!(f, "{}.{tenth} {name}", tenths / 10),
+        }
     }
 }
 
@@ -338,6 +382,27 @@ mod tests {
             with_tail.to_string(),
             "actor `parse-3` (pid 71) exited with code 3 before its function returned; the end of its stderr:\nlast words"
         );
+    }
+
+    #[test]
+    fn limits_are_named_with_their_amounts() {
+        let killed = |signal, reason| Outcome::Killed { signal, reason }.to_string();
+        let limit = 256 << 20;
+        assert_eq!(
+            killed(9, KillReason::MemoryLimit { limit, used: Some(300 << 20) }),
+            "was ended by us with SIGKILL because it used 300 MiB, more than its memory limit of 256 MiB"
+        );
+        assert!(killed(9, KillReason::MemoryLimit { limit, used: Some(limit + 1) }).contains("it used 256.1 MiB, more"));
+        assert_eq!(
+            killed(6, KillReason::MemoryLimit { limit, used: None }),
+            "ran out of its memory limit of 256 MiB: an allocation failed, and it was ended by SIGABRT (abort)"
+        );
+        assert_eq!(
+            killed(24, KillReason::CpuTimeLimit { limit: Duration::from_millis(1500) }),
+            "was ended by us with SIGXCPU (cpu time limit) because it used up its CPU time limit of 1.5s"
+        );
+        let amounts = [0, 1023, 1024, 1025, 1 << 30, u64::MAX].map(|bytes| Bytes(bytes).to_string());
+        assert_eq!(amounts, ["0 bytes", "1023 bytes", "1 KiB", "1.1 KiB", "1 GiB", "17179869184 GiB"]);
     }
 
     #[test]

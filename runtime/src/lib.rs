@@ -45,6 +45,7 @@
 //! * [`Process`] is the spawner's handle to a child, [`Actor`] the same for one with a mailbox; [`ActorRef`] is anyone's handle to a mailbox, and
 //!   [`Reply`] the right to answer one request. The last two, and everything in the next line, can be sent to other processes.
 //! * [`Lock`], [`Queue`], [`Pipe`], and [`Pool`] for many short tasks.
+//! * [`Blob`] and [`SharedSlice`] are large values that are handed over instead of copied.
 //! * [`ExitReport`] says how a process ended.
 //! * [`main`], [`test`] or [`init`] come first in a program.
 //!
@@ -64,6 +65,7 @@ mod actor;
 mod error;
 mod exit;
 mod link;
+mod memory;
 mod pool;
 mod process;
 mod service;
@@ -80,9 +82,20 @@ pub use exit::{ActorId, ErrorChain, ExitReport, KillReason, Outcome, Panic, Stop
 pub use link::call::LinkError;
 pub use link::frame::FrameError;
 pub use link::value::{DecodeError, EncodeError, Message};
-pub use pool::error::{MapError, PoolError, TaskError};
-pub use pool::map::{Call, Map, Outcomes};
-pub use pool::{Pool, PoolBuilder};
+pub use memory::blob::Blob;
+pub use memory::error::BlobError;
+pub use memory::slice::{Plain, SharedSlice};
+pub use memory::writer::BlobWriter;
+pub use pool::builder::{Initialised, PoolBuilder};
+pub use pool::error::{Failure, MapError, PoolError, TaskError, TaskId};
+pub use pool::input::{Input, Items, Streamed};
+pub use pool::map::{Map, MapFuture, Outcomes, OutcomesFuture};
+pub use pool::progress::Progress;
+pub use pool::results::{Blocking, Results};
+pub use pool::stats::{Stats, WorkerInfo};
+pub use pool::submit::{Call, Calling, Submit, Submitting};
+pub use pool::task::{Task, Within};
+pub use pool::{Closing, Pool, worker_state};
 pub use process::builder::{Spawn, Stream};
 pub use process::error::{InitError, JoinError, SpawnError};
 pub use process::handle::{Actor, ChildInfo, Exit, Join, Process, Stop, children};
@@ -96,7 +109,7 @@ pub use service::queue::{Get, GetError, Put, PutError, PutReason, Queue};
 
 /// What most programs use.
 pub mod prelude {
-    pub use crate::{Actor, ActorRef, Lock, Mailbox, Pipe, PipeEnd, Pool, Process, Queue, Reply, process_actor};
+    pub use crate::{Actor, ActorRef, Blob, Lock, Mailbox, Pipe, PipeEnd, Pool, Process, Queue, Reply, SharedSlice, process_actor};
     pub use serde::{Deserialize, Serialize};
 }
 

@@ -16,24 +16,25 @@ use crate::link::value::{self, DecodeError, EncodeError, Encoding};
 
 use std::os::fd::OwnedFd;
 
-/// The length that stands for a task without an argument, or without a result here.
+/// The length that stands for a task without a result here.
 pub(crate) const ABSENT: u32 = u32::MAX;
 /// Set in a record's length where its value is a block.
 const BLOCK: u32 = 1 << 31;
+/// A value of more bytes than this travels by itself, so that it is not copied once more.
+pub(crate) const LARGE: usize = 64 * 1024;
 /// Bytes of a record before its value.
 pub(crate) const RECORD: usize = 4;
 
 /// The encoded arguments of consecutive tasks.
-pub(crate) struct Arguments<'a> {
-    pub(crate) body: &'a [u8],
-    /// Those of the only task, where there are any.
-    pub(crate) descriptors: Vec<OwnedFd>,
+pub(crate) enum Arguments<'a> {
+    /// Plain numbers as one block, or records.
+    Many(&'a [u8]),
+    /// Those of one task, by themselves.
+    One(Flags, Vec<u8>, Vec<OwnedFd>),
 }
 
 /// Why a task has no result.
 pub(crate) enum Mishap {
-    /// Its argument could not be encoded; whoever did knows.
-    Absent,
     Panicked(Box<dyn Any + Send>),
     Unreadable(DecodeError),
     Unsendable(EncodeError),
@@ -47,6 +48,8 @@ pub(crate) trait Ledger {
     fn number(&mut self, bytes: &[u8]);
     /// The next result, of any other type.
     fn record(&mut self, encoding: Encoding, bytes: &[u8]) -> io::Result<()>;
+    /// The next result, which is large or is to be moved rather than copied.
+    fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()>;
     /// There is no next result; `width` is that of the numbers expected.
     fn mishap(&mut self, mishap: Mishap, width: Option<usize>) -> io::Result<()>;
 }
@@ -105,6 +108,12 @@ fn with_number<T: 'static>(value: &T, take: impl FnOnce(&[u8])) -> bool {
     false
 }
 
+/// Appends a plain number's bytes; nothing for a value that is none.
+#[inline]
+pub(crate) fn put_number<T: 'static>(value: &T, out: &mut Vec<u8>) {
+    with_number(value, |bytes| out.extend_from_slice(bytes));
+}
+
 /// The word before a record's value; `None` where it is too long.
 pub(crate) fn record_word(flags: Flags, length: usize) -> Option<u32> {
     let length = u32::try_from(length).ok().filter(|length| *length < BLOCK - 1)?;
@@ -128,18 +137,20 @@ pub(crate) fn next_record<'a>(bytes: &mut &'a [u8]) -> Option<Option<(Flags, &'a
 /// The arguments of a batch, one by one.
 enum Source<'a, T> {
     Numbers(std::vec::IntoIter<T>),
-    Records(&'a [u8], Vec<OwnedFd>),
+    Records(&'a [u8]),
+    One(Option<(Flags, Vec<u8>, Vec<OwnedFd>)>),
     Broken(DecodeError),
 }
 
 impl<T: value::Message> Source<'_, T> {
     fn of(arguments: Arguments<'_>) -> Source<'_, T> {
-        if width::<T>().is_none() {
-            return Source::Records(arguments.body, arguments.descriptors);
-        }
-        match value::decode::<Vec<T>>(Flags::BLOCK, arguments.body, Vec::new()) {
-            Ok(numbers) => Source::Numbers(numbers.into_iter()),
-            Err(error) => Source::Broken(error),
+        match arguments {
+            Arguments::One(flags, body, descriptors) => Source::One(Some((flags, body, descriptors))),
+            Arguments::Many(bytes) if width::<T>().is_none() => Source::Records(bytes),
+            Arguments::Many(bytes) => match value::decode::<Vec<T>>(Flags::BLOCK, bytes, Vec::new()) {
+                Ok(numbers) => Source::Numbers(numbers.into_iter()),
+                Err(error) => Source::Broken(error),
+            },
         }
     }
 
@@ -147,11 +158,14 @@ impl<T: value::Message> Source<'_, T> {
     fn next(&mut self) -> Result<T, Mishap> {
         match self {
             Source::Numbers(numbers) => numbers.next().ok_or_else(missing::<T>),
-            Source::Records(bytes, descriptors) => match next_record(bytes) {
-                None => Err(missing::<T>()),
-                Some(None) => Err(Mishap::Absent),
-                Some(Some((flags, body))) => value::decode(flags, body, std::mem::take(descriptors)).map_err(Mishap::Unreadable),
+            Source::Records(bytes) => match next_record(bytes) {
+                None | Some(None) => Err(missing::<T>()),
+                Some(Some((flags, body))) => value::decode(flags, body, Vec::new()).map_err(Mishap::Unreadable),
             },
+            Source::One(one) => {
+                let (flags, body, descriptors) = one.take().ok_or_else(missing::<T>)?;
+                value::decode_owned(flags, body, descriptors).map_err(Mishap::Unreadable)
+            }
             Source::Broken(error) => Err(Mishap::Unreadable(error.clone())),
         }
     }
@@ -190,6 +204,18 @@ pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench,
             if with_number(&output, |bytes| ledger.number(bytes)) {
                 continue;
             }
+            let output = match value::take_block(output) {
+                Ok(block) => {
+                    let encoding = Encoding { flags: Flags::BLOCK, descriptors: Vec::new() };
+                    if block.len() > LARGE {
+                        ledger.large(encoding, block)?
+                    } else {
+                        ledger.record(encoding, &block)?
+                    }
+                    continue;
+                }
+                Err(output) => output,
+            };
             let mut buffer = std::mem::take(&mut bench.buffer);
             buffer.clear();
             match catch_unwind(AssertUnwindSafe(|| value::encode(&output, &mut buffer))) {

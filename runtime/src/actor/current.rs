@@ -36,6 +36,14 @@ pub(crate) fn set(identity: Identity) {
     let _ = IDENTITY.set(identity);
 }
 
+/// Tells whether the task that this process runs is to stop, where it runs tasks.
+static TASK: OnceLock<Box<dyn Fn() -> bool + Send + Sync>> = OnceLock::new();
+
+/// This process runs tasks; `stopped` tells whether the present one is to stop.
+pub(crate) fn watch_task(stopped: Box<dyn Fn() -> bool + Send + Sync>) {
+    let _ = TASK.set(stopped);
+}
+
 /// This process was asked to stop.
 pub(crate) fn stop() {
     STOPPING.store(true, Ordering::Release);
@@ -75,8 +83,12 @@ impl Current {
     }
 
     /// Whether somebody asked this actor to stop. A mailbox says so by itself, by ending; a function actor that runs long looks
-    /// here from time to time.
+    /// here from time to time. In a pool's task: whether this task is to stop, because it was cancelled or its time is up; it has
+    /// the pool's grace to return until its worker is killed.
     pub fn stop_requested(&self) -> bool {
+        if TASK.get().is_some_and(|stopped| stopped()) {
+            return true;
+        }
         if !STOPPING.load(Ordering::Acquire)
             && let Some(family) = family()
         {

@@ -6,8 +6,8 @@
 //! are exchanged for the descriptors that arrived.
 //!
 //! The list is thread-local because serde hands a `Serialize` no context of ours, and a value is serialised on one
-//! thread from start to end. [`collect`] and [`offer`] begin a fresh list and end it when they are left, by return or
-//! by panic; so a message that is encoded while another one is (a guard that commits its value, say) keeps its
+//! thread from start to end. A [`Collection`] and an [`Offer`] are a fresh list, which ends when they are dropped, also by a
+//! panic; so a message that is encoded while another one is (a guard that commits its value, say) keeps its
 //! descriptors to itself. The lists lie on one stack: the inner message's are above the outer's and are gone before
 //! the outer one goes on.
 //!
@@ -123,20 +123,43 @@ impl<S: Side> Drop for Top<S> {
     }
 }
 
-/// Runs `f`, which serialises one message, and returns with its result the descriptors in that message.
-#[inline]
-pub(crate) fn collect<R>(f: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
-    let top = Top::<Outgoing>::new(0);
-    let result = f();
-    (result, top.take())
+/// While there is one, a message is being serialised.
+pub(crate) struct Collection {
+    top: Top<Outgoing>,
 }
 
-/// Runs `f`, which deserialises one message that these descriptors came with. Those that it leaves are closed.
-#[inline]
-pub(crate) fn offer<R>(descriptors: Vec<OwnedFd>, f: impl FnOnce() -> R) -> R {
-    let count = if descriptors.is_empty() { 0 } else { push(descriptors) };
-    let _top = Top::<Incoming>::new(count);
-    f()
+impl Collection {
+    /// Begins one, without descriptors.
+    #[inline]
+    pub(crate) fn new() -> Collection {
+        Collection { top: Top::new(0) }
+    }
+
+    /// Whether nothing was attached.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        OUTGOING.get().count == 0
+    }
+
+    /// The descriptors so far. Those that nobody takes are closed.
+    #[inline]
+    pub(crate) fn take(&self) -> Vec<OwnedFd> {
+        self.top.take()
+    }
+}
+
+/// While there is one, a message is being deserialised. Descriptors that are left then are closed.
+pub(crate) struct Offer {
+    _top: Top<Incoming>,
+}
+
+impl Offer {
+    /// Begins one, with the descriptors that came with the message.
+    #[inline]
+    pub(crate) fn new(descriptors: Vec<OwnedFd>) -> Offer {
+        let count = if descriptors.is_empty() { 0 } else { push(descriptors) };
+        Offer { _top: Top::new(count) }
+    }
 }
 
 /// Puts what came with a message on the stack and returns how many that is.
@@ -149,7 +172,7 @@ fn push(descriptors: Vec<OwnedFd>) -> u16 {
     Incoming::on_stack(|stack| stack.extend(descriptors.into_iter().map(Some))).map_or(0, |()| count)
 }
 
-/// Whether this thread is inside [`collect`], so that a descriptor can be attached. Types that have another way to
+/// Whether this thread has a [`Collection`], so that a descriptor can be attached. Types that have another way to
 /// travel outside messages ask this first.
 #[must_use]
 pub(crate) fn is_collecting() -> bool {
@@ -240,6 +263,17 @@ mod tests {
     use std::fs::File;
     use std::io::Read;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn collect<R>(f: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
+        let collection = Collection::new();
+        let result = f();
+        (result, collection.take())
+    }
+
+    fn offer<R>(descriptors: Vec<OwnedFd>, f: impl FnOnce() -> R) -> R {
+        let _offer = Offer::new(descriptors);
+        f()
+    }
 
     fn null() -> Attached {
         Attached(File::open("/dev/null").unwrap().into())

@@ -8,19 +8,42 @@
 //! claims to be human readable while it does, so a compact form would be written one way and read another.
 //!
 //! What would change on the way is refused when it is sent, with the reason: a `Some` that holds nothing (it would
-//! arrive as `None`), more than 128 levels (see `strict`). What arrives is not trusted: any bytes are a value or a
+//! arrive as `None`), more than 128 levels. What arrives is not trusted: any bytes are a value or a
 //! [`DecodeError`]; bytes after the value are an error; no memory is reserved for a length that is only claimed.
 //!
 //! Type identity, not a trait, tells a block from MessagePack: the trait would have to be implemented for every type
 //! that a user sends. The comparison is of constants and is gone after compilation.
 
-use crate::link::attach;
+mod block;
+mod deserializer;
+#[cfg(feature = "fuzzing")]
+mod fuzz;
+mod level;
+mod marker;
+mod names;
+mod parts;
+mod read;
+mod serializer;
+mod shapes;
+mod write;
+
+use self::block::{block_length, is, known, no_block, read_block, unknown, write_block};
+use self::deserializer::Get;
+use self::level::{Fault, Level};
+use self::read::Reader;
+use self::serializer::Put;
+use self::write::Writer;
+use crate::link::attach::{Collection, Offer};
 use crate::link::frame::{FRAME_CAP, Flags};
-use crate::link::strict::{read::Guard, write::Strict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::os::fd::OwnedFd;
+
+#[cfg(feature = "fuzzing")]
+pub use self::fuzz::fuzz;
+pub(crate) use self::names::Names;
+pub(crate) use self::shapes::Shapes;
 
 /// A type whose values can travel between processes: as a message, an argument, a result.
 ///
@@ -85,7 +108,14 @@ impl DecodeError {
 ///
 /// If the value cannot be sent, which includes that its body is longer than a frame may be: the receiver would end the link over it.
 /// `out` is then as it was, and no descriptor is left over.
+#[inline]
 pub(crate) fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Encoding, EncodeError> {
+    encode_with(value, out, None)
+}
+
+/// [`encode`], with or without a table of names.
+#[inline(always)]
+fn encode_with<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>, shapes: Option<&mut Shapes>) -> Result<Encoding, EncodeError> {
     if let Some(length) = block_length(value) {
         if length as u64 > FRAME_CAP {
             return Err(too_long::<T>(length));
@@ -94,28 +124,27 @@ pub(crate) fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Re
         return Ok(Encoding { flags: Flags::BLOCK, descriptors: Vec::new() });
     }
     let before = out.len();
-    let (refused, descriptors) = attach::collect(|| {
-        let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map().with_human_readable();
-        // Boxed here, so that nothing large is moved about where all is well.
-        value.serialize(Strict::new(&mut serializer)).err().map(refuse::<T>)
-    });
-    match refused {
-        None if (out.len() - before) as u64 > FRAME_CAP => {
-            let length = out.len() - before;
-            out.truncate(before);
-            Err(too_long::<T>(length))
-        }
-        None => Ok(Encoding { flags: Flags::NONE, descriptors }),
-        Some(error) => {
-            out.truncate(before);
-            Err(*error)
-        }
+    let collection = Collection::new();
+    let written = value.serialize(Put { writer: &mut Writer { out: &mut *out, shapes }, level: Level::TOP });
+    let length = out.len() - before;
+    // What is usual is told apart first, as constants cost nothing on their way out.
+    if written.is_ok() && length as u64 <= FRAME_CAP && collection.is_empty() {
+        return Ok(Encoding::default());
     }
+    if written.is_err() || length as u64 > FRAME_CAP {
+        out.truncate(before);
+    }
+    conclude::<T>(written, length, &collection)
 }
 
+/// What came of writing so many bytes.
 #[cold]
-fn refuse<T>(error: rmp_serde::encode::Error) -> Box<EncodeError> {
-    Box::new(EncodeError::new::<T>(error))
+fn conclude<T>(written: Result<(), Fault>, length: usize, collection: &Collection) -> Result<Encoding, EncodeError> {
+    match written {
+        Err(fault) => Err(EncodeError::new::<T>(fault)),
+        Ok(()) if length as u64 > FRAME_CAP => Err(too_long::<T>(length)),
+        Ok(()) => Ok(Encoding { flags: Flags::NONE, descriptors: collection.take() }),
+    }
 }
 
 #[cold]
@@ -145,20 +174,30 @@ pub(crate) fn take_block<T: 'static>(value: T) -> Result<Vec<u8>, T> {
 /// # Errors
 ///
 /// If the bytes are not a `T`, whole and nothing else.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned + 'static>(flags: Flags, body: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
+    decode_with(flags, body, descriptors, None)
+}
+
+/// [`decode`], with or without a table of names.
+#[inline(always)]
+fn decode_with<T: DeserializeOwned + 'static>(
+    flags: Flags,
+    body: &[u8],
+    descriptors: Vec<OwnedFd>,
+    names: Option<&Names>,
+) -> Result<T, DecodeError> {
     if flags.contains(Flags::BLOCK) {
         return read_block(body);
     }
-    let result = attach::offer(descriptors, || {
-        let mut deserializer = rmp_serde::Deserializer::from_read_ref(body).with_human_readable();
-        let value = T::deserialize(Guard::new(&mut deserializer, body.len())).map_err(explain)?;
-        // The reader does not tell where it is; it does when it is asked for one more value.
-        match <()>::deserialize(&mut deserializer) {
-            Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err("there are more bytes after the value".to_owned()),
-        }
-    });
-    result.map_err(DecodeError::new::<T>)
+    let _offer = Offer::new(descriptors);
+    let mut reader = Reader { rest: body, names };
+    // A value is moved once on its way out; each time takes about as long as reading a field.
+    match T::deserialize(Get { reader: &mut reader, level: Level::TOP }) {
+        Ok(value) if reader.rest.is_empty() => Ok(value),
+        Ok(_) => Err(DecodeError::new::<T>("there are more bytes after the value")),
+        Err(fault) => Err(DecodeError::new::<T>(fault)),
+    }
 }
 
 /// Like [`decode`], of a body that can be given away: `Vec<u8>` and `String` take it as their buffer.
@@ -183,194 +222,6 @@ pub(crate) fn decode_owned<T: DeserializeOwned + 'static>(
         return unknown(text).map_err(|_| no_block::<T>());
     }
     read_block(&body)
-}
-
-/// What was wrong, in words that need no knowledge of MessagePack where that is possible.
-#[cold]
-fn explain(error: rmp_serde::decode::Error) -> String {
-    use rmp_serde::decode::Error;
-    match error {
-        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "the bytes end in the middle of it".to_owned(),
-        Error::TypeMismatch(marker) => {
-            format!("something else begins there (MessagePack {marker:?})")
-        }
-        Error::LengthMismatch(length) => {
-            format!("a list or map in it has the wrong length, {length}")
-        }
-        error => error.to_string(),
-    }
-}
-
-#[cold]
-fn no_block<T>() -> DecodeError {
-    DecodeError::new::<T>("it came as a block, and this type is none; both ends must be of one build")
-}
-
-/// Whether two types are one. A constant after compilation.
-fn is<A: 'static, B: 'static>() -> bool {
-    std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>()
-}
-
-/// The value as the `B` that it is, or back.
-fn known<A: 'static, B: Default + 'static>(mut value: A) -> Result<B, A> {
-    match (&mut value as &mut dyn Any).downcast_mut::<B>() {
-        Some(known) => Ok(std::mem::take(known)),
-        None => Err(value),
-    }
-}
-
-/// The same the other way around: the known value as a `T`, if that is the same type, or back.
-fn unknown<A: Default + 'static, T: 'static>(value: A) -> Result<T, A> {
-    let mut slot = Some(value);
-    let unknown = (&mut slot as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
-    unknown.ok_or_else(|| slot.unwrap_or_default())
-}
-
-/// The types whose lists are blocks, besides bytes.
-macro_rules! numbers {
-    ($($number:ty)*) => {
-        /// The length of the value as a block, if its type is one.
-        #[inline]
-        fn block_length<T: 'static>(value: &T) -> Option<usize> {
-            let value: &dyn Any = value;
-            if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
-                return Some(bytes.len());
-            }
-            if let Some(text) = value.downcast_ref::<String>() {
-                return Some(text.len());
-            }
-            $(
-                if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
-                    return Some(size_of_val(numbers.as_slice()));
-                }
-            )*
-            None
-        }
-
-        /// Appends the value as a block, if its type is one.
-        #[inline]
-        fn write_block<T: 'static>(value: &T, out: &mut Vec<u8>) {
-            let value: &dyn Any = value;
-            if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
-                out.extend_from_slice(bytes);
-            }
-            if let Some(text) = value.downcast_ref::<String>() {
-                out.extend_from_slice(text.as_bytes());
-            }
-            $(
-                if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
-                    out.reserve(size_of_val(numbers.as_slice()));
-                    // By way of a small buffer: whole parts are appended, and nothing is written twice to `out`.
-                    let mut buffer = [[0; size_of::<$number>()]; 512];
-                    for part in numbers.chunks(buffer.len()) {
-                        for (bytes, number) in buffer.iter_mut().zip(part) {
-                            *bytes = number.to_le_bytes();
-                        }
-                        out.extend_from_slice(buffer[..part.len()].as_flattened());
-                    }
-                }
-            )*
-        }
-
-        /// Reads a block as a `T`.
-        fn read_block<T: 'static>(body: &[u8]) -> Result<T, DecodeError> {
-            if is::<T, Vec<u8>>() {
-                return unknown(body.to_vec()).map_err(|_| no_block::<T>());
-            }
-            if is::<T, String>() {
-                let text = std::str::from_utf8(body).map_err(DecodeError::new::<T>)?;
-                return unknown(text.to_owned()).map_err(|_| no_block::<T>());
-            }
-            $(
-                if is::<T, Vec<$number>>() {
-                    let (numbers, rest) = body.as_chunks::<{ size_of::<$number>() }>();
-                    if !rest.is_empty() {
-                        return Err(DecodeError::new::<T>(format_args!(
-                            "{} bytes are no whole number of {}", body.len(), stringify!($number)
-                        )));
-                    }
-                    let numbers: Vec<$number> = numbers.iter().map(|bytes| <$number>::from_le_bytes(*bytes)).collect();
-                    return unknown(numbers).map_err(|_| no_block::<T>());
-                }
-            )*
-            Err(no_block::<T>())
-        }
-    };
-}
-
-numbers! { i8 i16 i32 i64 u16 u32 u64 f32 f64 }
-
-/// Reads bytes as a few types, and what was read back again. For the fuzzer: nothing may panic, memory stays bounded, and
-/// what arrives can be sent on.
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub fn fuzz(data: &[u8]) {
-    use std::collections::{BTreeMap, HashMap};
-
-    #[derive(Serialize, Deserialize)]
-    enum Tree {
-        Leaf,
-        Nested(Box<Tree>),
-        Pair(Box<Tree>, Option<Box<Tree>>),
-        Fields { ip: std::net::IpAddr, list: Vec<Tree>, wide: (i128, u128) },
-    }
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Any {
-        Bool(bool),
-        Number(i64),
-        Float(f64),
-        Text(String),
-        List(Vec<Any>),
-        Map(HashMap<String, Any>),
-    }
-
-    #[derive(Serialize, Deserialize)]
-    struct Flat {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        first: Option<char>,
-        #[serde(flatten)]
-        tagged: Tagged,
-        #[serde(flatten)]
-        rest: BTreeMap<String, Any>,
-    }
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(tag = "type")]
-    enum Tagged {
-        Unit,
-        Tree { tree: Option<Tree> },
-    }
-
-    fn check<T: Serialize + DeserializeOwned + 'static>(flags: Flags, body: &[u8]) {
-        let owned = decode_owned::<T>(flags, body.to_vec(), Vec::new());
-        let Ok(value) = decode::<T>(flags, body, Vec::new()) else {
-            assert!(owned.is_err());
-            return;
-        };
-        let mut again = Vec::new();
-        if let Ok(encoding) = encode(&value, &mut again) {
-            assert!(decode::<T>(encoding.flags, &again, encoding.descriptors).is_ok());
-        }
-    }
-
-    let Some((choice, body)) = data.split_first() else {
-        return;
-    };
-    let flags = if choice & 0x80 == 0 { Flags::NONE } else { Flags::BLOCK };
-    match choice & 0x7f {
-        0 => check::<Tree>(flags, body),
-        1 => check::<Any>(flags, body),
-        2 => check::<Flat>(flags, body),
-        3 => check::<Vec<Option<(u8, String)>>>(flags, body),
-        4 => check::<String>(flags, body),
-        5 => check::<Vec<u32>>(flags, body),
-        6 => check::<Vec<u8>>(flags, body),
-        7 => check::<Result<HashMap<i32, f32>, Vec<()>>>(flags, body),
-        8 => check::<EncodeError>(flags, body),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

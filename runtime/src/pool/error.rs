@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::exit::{ExitReport, Panic};
 use crate::link::value::{DecodeError, EncodeError};
@@ -14,12 +17,23 @@ pub enum PoolError {
     /// A pool of no workers would never run anything.
     #[error("a pool needs at least one worker: `Pool::new(1)` or more, or `Pool::builder()` for one a usable core")]
     NoWorkers,
+    /// A worker that may run no task would never run any.
+    #[error("`max_tasks_per_worker` is at least 1")]
+    NoTasks,
     /// The program did not initialise this library.
     #[error(transparent)]
     Init(#[from] InitError),
     /// A worker could not be started.
     #[error("a worker of the pool could not be started: {0}")]
     Spawn(Arc<SpawnError>),
+    /// The initializer failed, again and again.
+    #[error("the pool has given up: its initializer failed in {attempts} workers in a row; in the last: {last}")]
+    Initializer {
+        /// In how many.
+        attempts: usize,
+        /// What it said in the last.
+        last: String,
+    },
     /// Workers died one after the other before any of them finished a task, or even began one.
     #[error("the pool has given up: {deaths} workers in a row died before they ran anything; the last: {last}")]
     CrashLoop {
@@ -28,12 +42,40 @@ pub enum PoolError {
         /// How the last one ended.
         last: Arc<ExitReport>,
     },
+    /// More workers died than `max_restarts` allows.
+    #[error("the pool has given up: {deaths} workers died within {within:?}, more than `max_restarts` allows; the last: {last}")]
+    Restarts {
+        /// How many.
+        deaths: usize,
+        /// Within how long.
+        within: Duration,
+        /// How the last one ended.
+        last: Arc<ExitReport>,
+    },
+    /// Too many tasks wait for their own pool at once.
+    #[error(
+        "{limit} tasks of the pool wait for tasks of the same pool already, each in a process of its own, and that is the limit: \
+         submit from outside, or nest less deep"
+    )]
+    TooDeep {
+        /// How many may.
+        limit: usize,
+    },
     /// A system call failed in this process.
     #[error("the pool failed: {0}")]
     Io(Arc<std::io::Error>),
-    /// `close` was called.
+    /// `close` was called, or the pool's last handle was dropped.
     #[error("the pool is closed: it takes no more tasks")]
     Closed,
+    /// `terminate` was called.
+    #[error("the pool was terminated")]
+    Terminated,
+    /// The process that made the pool cannot be reached any more.
+    #[error("the pool's process is gone: {0}")]
+    Gone(String),
+    /// What went wrong in the process that made the pool.
+    #[error("{0}")]
+    Remote(String),
 }
 
 impl From<std::io::Error> for PoolError {
@@ -42,66 +84,85 @@ impl From<std::io::Error> for PoolError {
     }
 }
 
-/// Why a task has no result. The index is the task's place among the items of its map.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Which task of a pool: unique in the pool's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskId {
+    pub(crate) job: u64,
+    pub(crate) index: u64,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.job, self.index)
+    }
+}
+
+/// Why a task has no result.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("task {index} {failure}{}", Attempts(*.attempts))]
 #[non_exhaustive]
-pub enum TaskError {
+pub struct TaskError {
+    /// The task's place among the items of its map, counting from 0.
+    pub index: usize,
+    /// Which task of the pool.
+    pub id: TaskId,
+    /// How often it was begun, or would have been.
+    pub attempts: u32,
+    /// What went wrong in the last attempt.
+    #[source]
+    pub failure: Failure,
+}
+
+/// What went wrong with a task.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Failure {
     /// The worker died while it ran the task.
-    #[error("task {index} failed: {report}")]
-    Died {
-        /// Which task.
-        index: usize,
-        /// How its worker ended.
-        report: Arc<ExitReport>,
+    #[error("failed: {0}")]
+    Died(Arc<ExitReport>),
+    /// The task took longer than it may. If it did not stop when asked, its worker was killed.
+    #[error("was not done after {after:?}{}", Killed(.report))]
+    TimedOut {
+        /// How long it was given.
+        after: Duration,
+        /// How its worker ended, if it had to be killed.
+        report: Option<Arc<ExitReport>>,
     },
+    /// It was cancelled.
+    #[error("was cancelled")]
+    Cancelled,
     /// The function panicked. Its worker lives on.
-    #[error("task {index} panicked{}: {}", Place(.panic), .panic.message)]
-    Panicked {
-        /// Which task.
-        index: usize,
-        /// Message, place and backtrace.
-        panic: Arc<Panic>,
-    },
+    #[error("panicked{}: {}", Place(.0), .0.message)]
+    Panicked(Arc<Panic>),
     /// The argument cannot be sent; the task did not run.
-    #[error("task {index} was not run: {error}")]
-    Encode {
-        /// Which task.
-        index: usize,
-        /// Why not.
-        error: Arc<EncodeError>,
-    },
+    #[error("was not run: {0}")]
+    Encode(Arc<EncodeError>),
     /// The worker could not read the argument; the function did not run.
-    #[error("task {index} was not run: its worker could not read the argument: {error}")]
-    Rejected {
-        /// Which task.
-        index: usize,
-        /// Why not.
-        error: Arc<DecodeError>,
-    },
+    #[error("was not run: its worker could not read the argument: {0}")]
+    Rejected(Arc<DecodeError>),
     /// The function returned, but its result cannot be sent.
-    #[error("the result of task {index} is lost: {error}")]
-    Unsendable {
-        /// Which task.
-        index: usize,
-        /// Why not.
-        error: Arc<EncodeError>,
-    },
+    #[error("has lost its result: {0}")]
+    Unsendable(Arc<EncodeError>),
     /// The result arrived and cannot be read.
-    #[error("the result of task {index} cannot be read: {error}")]
-    Decode {
-        /// Which task.
-        index: usize,
-        /// Why not.
-        error: Arc<DecodeError>,
-    },
-    /// The pool ended, or was closed, before the task ran.
-    #[error("task {index} was not run: {error}")]
-    Pool {
-        /// Which task.
-        index: usize,
-        /// Why there is no pool.
-        error: Arc<PoolError>,
-    },
+    #[error("has a result that cannot be read: {0}")]
+    Decode(Arc<DecodeError>),
+    /// The pool ended, or was closed, before the task ran to its end.
+    #[error("was not run: {0}")]
+    Pool(#[serde(with = "as_text")] Arc<PoolError>),
+}
+
+/// A pool's error in another process: its text.
+mod as_text {
+    use super::{Arc, PoolError};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(error: &Arc<PoolError>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(error)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<PoolError>, D::Error> {
+        Ok(Arc::new(PoolError::Remote(String::deserialize(deserializer)?)))
+    }
 }
 
 struct Place<'a>(&'a Panic);
@@ -115,26 +176,46 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-impl TaskError {
-    /// Which task it was, counting from 0 in the order of the items.
-    pub fn index(&self) -> usize {
-        match self {
-            TaskError::Died { index, .. }
-            | TaskError::Panicked { index, .. }
-            | TaskError::Encode { index, .. }
-            | TaskError::Rejected { index, .. }
-            | TaskError::Unsendable { index, .. }
-            | TaskError::Decode { index, .. }
-            | TaskError::Pool { index, .. } => *index,
+struct Killed<'a>(&'a Option<Arc<ExitReport>>);
+
+impl fmt::Display for Killed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(report) => write!(f, ", did not stop when asked, and its worker was killed: {report}"),
+            None => f.write_str(" and stopped when asked"),
         }
+    }
+}
+
+struct Attempts(u32);
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1 { write!(f, " (the last of {} attempts)", self.0) } else { Ok(()) }
+    }
+}
+
+impl TaskError {
+    pub(crate) fn new(job: u64, index: usize, attempts: u32, failure: Failure) -> TaskError {
+        TaskError { index, id: TaskId { job, index: index as u64 }, attempts, failure }
     }
 
     /// How the worker ended, where its death is the cause.
     pub fn report(&self) -> Option<&ExitReport> {
-        match self {
-            TaskError::Died { report, .. } => Some(report),
+        match &self.failure {
+            Failure::Died(report) | Failure::TimedOut { report: Some(report), .. } => Some(report),
             _ => None,
         }
+    }
+
+    /// Whether the task took longer than it may.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.failure, Failure::TimedOut { .. })
+    }
+
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.failure, Failure::Cancelled)
     }
 }
 

@@ -1,364 +1,221 @@
-//! What a caller of a pool waits for: [`Map`], [`Outcomes`] and [`Call`].
+//! A function over many items: [`Map`] and what its callers wait for.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use super::driver::Shared;
-use super::error::{MapError, PoolError, TaskError};
-use super::job::{Delivery, Items, Job, Odd, Part};
-use super::page::ROOM;
-use crate::actor::ask::within_blocking;
-use crate::actor::batch::{self, RECORD, next_record};
-use crate::actor::definition::{FunctionActor, index_of};
-use crate::link::frame::Flags;
-use crate::link::value::{self, DecodeError, Message};
+use super::backend::Backend;
+use super::error::{MapError, TaskError};
+use super::gather::Gathered;
+use super::input::Input;
+use super::part::Opened;
+use super::progress::{self, Progress, Watch};
+use super::results::Results;
+use super::scheduler::Terms;
+use super::work::{RetryIf, Work};
+use crate::actor::definition::FunctionActor;
+use crate::wait;
 
-/// A function about to be applied to many arguments: see [`Pool::map`](crate::Pool::map).
+/// A function about to be applied to many items: see [`Pool::map`](crate::Pool::map).
 #[must_use = "nothing is run until this is awaited (or `.blocking()` is called)"]
-pub struct Map<A: FunctionActor> {
-    pub(super) pool: Arc<Shared>,
-    pub(super) items: Vec<A::Arguments>,
-    pub(super) chunk: Option<usize>,
+pub struct Map<A: FunctionActor, I> {
+    pub(super) backend: Backend,
+    pub(super) items: I,
+    pub(super) terms: Terms,
+    pub(super) retry_if: Option<RetryIf<A::Output>>,
+    pub(super) fail_fast: bool,
+    pub(super) watch: Vec<Box<dyn Watch>>,
 }
 
-impl<A: FunctionActor> Map<A> {
-    /// Sends the tasks in batches of so many, instead of by what they cost. A batch of one is right for few, long tasks of very
-    /// different lengths.
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> Map<A, I> {
+    pub(super) fn new(backend: Backend, items: I, terms: Terms) -> Self {
+        Map { backend, items, terms, retry_if: None, fail_fast: false, watch: Vec::new() }
+    }
+
+    /// Workers take the tasks so many at a time, instead of by what they cost. One at a time is right for few, long tasks of very
+    /// different lengths; a task behind a slow one is then never bound to it.
     pub fn chunk(mut self, tasks: usize) -> Self {
-        self.chunk = Some(tasks.max(1));
+        self.terms.chunk = Some(tasks.max(1));
+        self
+    }
+
+    /// How long each task may take. One that takes longer is asked to stop ([`stop_requested`](crate::Current::stop_requested));
+    /// after the pool's grace its worker is killed. Its neighbours are not concerned.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.terms.timeout = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self
+    }
+
+    /// How often a task is tried again that killed its worker or took too long, besides the first attempt.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.terms.retries = retries;
+        self
+    }
+
+    /// Tries a task again also for what it returned, as long as its [`retries`](Map::retries) last: `|result| result.is_err()`.
+    pub fn retry_if(mut self, retry: impl Fn(&A::Output) -> bool + Send + 'static) -> Self {
+        self.retry_if = Some(Box::new(retry));
+        self
+    }
+
+    /// Ends with the first failure: what is not begun then is not run, and the error holds what had ended by then.
+    pub fn fail_fast(mut self) -> Self {
+        self.fail_fast = true;
+        self
+    }
+
+    /// Calls `each` whenever a task has ended.
+    pub fn on_progress(mut self, each: impl FnMut(&Progress) + Send + 'static) -> Self {
+        self.watch.push(progress::calls(each));
+        self
+    }
+
+    /// Draws a bar with this label on the terminal: how many tasks are done, how fast, how long it will take, and failures. Where
+    /// stderr is no terminal nothing is drawn.
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self, label: impl Into<String>) -> Self {
+        self.watch.push(progress::bar(label.into()));
         self
     }
 
     /// Gives what became of each task, instead of one error for all.
-    pub fn outcomes(self) -> Outcomes<A> {
+    pub fn outcomes(self) -> Outcomes<A, I> {
         Outcomes(self)
+    }
+
+    /// Gives results one by one, while others are being computed. Items are taken only as fast as results are: the input may be
+    /// endless.
+    pub fn stream(self) -> Results<A, I> {
+        Results::new(self)
     }
 
     /// Waits on this thread instead of in a task.
     ///
     /// # Panics
     ///
-    /// In async code, where it would stall the runtime: write `.await` there.
+    /// In async code, where it would stall the runtime: write `.await` there. With what the iterator panics with, when the tasks
+    /// before that have ended.
     ///
     /// # Errors
     ///
     /// As awaiting it.
     #[track_caller]
     pub fn blocking(self) -> Result<Vec<A::Output>, MapError<A::Output>> {
-        let count = self.items.len();
-        block("map", self.run(), || Gathered::none(count)).values()
-    }
-
-    async fn run(self) -> Gathered<A::Output> {
-        let count = self.items.len();
-        let entry = match index_of(A::entry()) {
-            Some(entry) => entry,
-            None => {
-                let error = std::io::Error::other("the actor is not in this program's table");
-                return Gathered::ended(count, Arc::new(error.into()));
-            }
-        };
-        let cap = ROOM / batch::width::<A::Output>().unwrap_or(RECORD);
-        let feed = Items { items: self.items.into_iter(), alone: None };
-        match self.pool.submit(entry, count, self.chunk, cap, Box::new(feed)) {
-            Ok(job) => Waiting { pool: self.pool, job }.gather(count).await,
-            Err(error) => Gathered::ended(count, error),
-        }
+        wait::refuse_async_context("map");
+        wait::forever(self.into_future())
     }
 }
 
 /// A map that gives what became of each task: see [`Map::outcomes`].
 #[must_use = "nothing is run until this is awaited (or `.blocking()` is called)"]
-pub struct Outcomes<A: FunctionActor>(Map<A>);
+pub struct Outcomes<A: FunctionActor, I>(Map<A, I>);
 
-impl<A: FunctionActor> Outcomes<A> {
-    /// See [`Map::chunk`].
-    pub fn chunk(self, tasks: usize) -> Self {
-        Outcomes(self.0.chunk(tasks))
-    }
-
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> Outcomes<A, I> {
     /// Waits on this thread instead of in a task.
     ///
     /// # Panics
     ///
-    /// In async code, where it would stall the runtime: write `.await` there.
+    /// As [`Map::blocking`].
     #[track_caller]
     pub fn blocking(self) -> Vec<Result<A::Output, TaskError>> {
-        let count = self.0.items.len();
-        block("map", self.0.run(), || Gathered::none(count)).outcomes()
+        wait::refuse_async_context("map");
+        wait::forever(self.into_future())
     }
 }
 
-/// One task about to be run: see [`Pool::call`](crate::Pool::call).
-#[must_use = "nothing is run until this is awaited (or `.blocking()` is called)"]
-pub struct Call<A: FunctionActor>(pub(super) Map<A>);
+/// The future of a map, before its results have their form.
+struct Gathering<A: FunctionActor, I> {
+    work: Work<A, I>,
+    gathered: Option<Gathered<A::Output>>,
+    fail_fast: bool,
+    watch: Vec<Box<dyn Watch>>,
+    progress: Progress,
+}
 
-impl<A: FunctionActor> Call<A> {
-    /// Waits on this thread instead of in a task.
-    ///
-    /// # Panics
-    ///
-    /// In async code, where it would stall the runtime: write `.await` there.
-    ///
-    /// # Errors
-    ///
-    /// As awaiting it.
-    #[track_caller]
-    pub fn blocking(self) -> Result<A::Output, TaskError> {
-        block("call", self.0.run(), || Gathered::none(1)).only()
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> Gathering<A, I> {
+    fn new(map: Map<A, I>) -> Self {
+        let Map { backend, items, terms, retry_if, fail_fast, watch } = map;
+        let progress = Progress::of(&items);
+        let work = Work::new(backend, terms, items, retry_if);
+        let gathered = Some(Gathered::new(work.expected()));
+        Gathering { work, gathered, fail_fast, watch, progress }
     }
-}
 
-#[track_caller]
-fn block<T>(what: &str, running: impl Future<Output = T>, otherwise: impl FnOnce() -> T) -> T {
-    within_blocking(what, None, running).unwrap_or_else(otherwise)
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-impl<A: FunctionActor> IntoFuture for Map<A> {
-    type Output = Result<Vec<A::Output>, MapError<A::Output>>;
-    type IntoFuture = Boxed<Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.run().await.values() })
-    }
-}
-
-impl<A: FunctionActor> IntoFuture for Outcomes<A> {
-    type Output = Vec<Result<A::Output, TaskError>>;
-    type IntoFuture = Boxed<Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.0.run().await.outcomes() })
-    }
-}
-
-impl<A: FunctionActor> IntoFuture for Call<A> {
-    type Output = Result<A::Output, TaskError>;
-    type IntoFuture = Boxed<Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.0.run().await.only() })
-    }
-}
-
-impl<A: FunctionActor> fmt::Debug for Map<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map").field("tasks", &self.items.len()).field("chunk", &self.chunk).finish_non_exhaustive()
-    }
-}
-
-impl<A: FunctionActor> fmt::Debug for Outcomes<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Outcomes").field(&self.0).finish()
-    }
-}
-
-impl<A: FunctionActor> fmt::Debug for Call<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Call")
-    }
-}
-
-/// A caller between submitting its job and having all of it. Dropped before, it takes back what is not begun.
-struct Waiting {
-    pool: Arc<Shared>,
-    job: Arc<Job>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.pool.leave(self.job.id);
-    }
-}
-
-impl Waiting {
-    async fn gather<R: Message>(self, count: usize) -> Gathered<R> {
-        let mut gathered = Gathered { count, runs: Vec::new(), failed: BTreeMap::new(), ended: None };
+    /// Polls until all results are there.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Gathered<A::Output>> {
         loop {
-            let delivery = poll_fn(|context| {
-                loop {
-                    let polled = self.job.poll(context);
-                    if polled.is_ready() || self.pool.attend(&self.job) {
-                        return polled;
-                    }
-                }
-            });
-            let Delivery { parts, over } = delivery.await;
-            for part in parts {
-                gathered.take(part);
-            }
-            if let Some(ended) = over {
-                gathered.ended = ended;
-                return gathered;
+            let opened: Option<Opened<A::Output>> = ready!(self.work.poll(context, false));
+            let (Some(opened), Some(gathered)) = (opened, &mut self.gathered) else { break };
+            self.progress.advance(&opened, &self.work, &mut self.watch);
+            gathered.take(opened);
+            if self.fail_fast && gathered.has_failed() {
+                break;
             }
         }
+        if self.work.over().is_some() {
+            self.work.forgo(context);
+        }
+        Poll::Ready(self.gathered.take().unwrap_or_else(|| Gathered::new(0)))
     }
 }
 
-/// The results of a map, in the order in which they came.
-struct Gathered<R> {
-    count: usize,
-    /// Values of consecutive tasks.
-    runs: Vec<(usize, Vec<R>)>,
-    failed: BTreeMap<usize, TaskError>,
-    ended: Option<Arc<PoolError>>,
-}
+/// The future of a [`Map`].
+#[must_use = "futures do nothing unless polled"]
+pub struct MapFuture<A: FunctionActor, I>(Gathering<A, I>);
 
-impl<R: Message> Gathered<R> {
-    fn none(count: usize) -> Gathered<R> {
-        Gathered { count, runs: Vec::new(), failed: BTreeMap::new(), ended: None }
-    }
+/// The future of a map's [`Outcomes`].
+#[must_use = "futures do nothing unless polled"]
+pub struct OutcomesFuture<A: FunctionActor, I>(Gathering<A, I>);
 
-    fn ended(count: usize, error: Arc<PoolError>) -> Gathered<R> {
-        Gathered { ended: Some(error), ..Gathered::none(count) }
-    }
+// Nothing in them is ever pinned.
+impl<A: FunctionActor, I> Unpin for MapFuture<A, I> {}
+impl<A: FunctionActor, I> Unpin for OutcomesFuture<A, I> {}
 
-    fn take(&mut self, part: Part) {
-        match part {
-            Part::Failed(error) => self.fail(error),
-            Part::Results { start, done, body, odd } if batch::width::<R>().is_some() => self.numbers(start, done, &body, odd),
-            Part::Results { start, done, body, odd } => self.records(start, done, &body, odd),
-        }
-    }
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> Future for MapFuture<A, I> {
+    type Output = Result<Vec<A::Output>, MapError<A::Output>>;
 
-    fn fail(&mut self, error: TaskError) {
-        // The first is the cause.
-        self.failed.entry(error.index()).or_insert(error);
-    }
-
-    fn numbers(&mut self, start: usize, done: usize, body: &[u8], odd: BTreeMap<usize, Odd>) {
-        let width = size_of::<R>().max(1);
-        let whole = body.len().min(done * width) / width * width;
-        let mut values: Vec<R> = match value::decode(Flags::BLOCK, &body[..whole], Vec::new()) {
-            Ok(values) => values,
-            Err(error) => {
-                for index in start..start + done {
-                    self.fail(TaskError::Decode { index, error: Arc::new(error.clone()) });
-                }
-                return;
-            }
-        };
-        if odd.is_empty() && values.len() == done {
-            self.runs.push((start, values));
-            return;
-        }
-        // From the back, so that places stay what they are.
-        for index in values.len()..done {
-            if !odd.contains_key(&index) {
-                self.lost(start + index);
-            }
-        }
-        for (place, odd) in odd.into_iter().rev().filter(|(place, _)| *place < done) {
-            if place < values.len() {
-                let behind = values.split_off(place + 1);
-                values.pop();
-                self.push(start + place + 1, behind);
-            }
-            self.odd(start + place, odd);
-        }
-        self.push(start, values);
-    }
-
-    fn records(&mut self, start: usize, done: usize, body: &[u8], mut odd: BTreeMap<usize, Odd>) {
-        let mut rest = body;
-        let (mut first, mut values) = (start, Vec::new());
-        for index in start..start + done {
-            let record = next_record(&mut rest).flatten();
-            let decoded = match (record, odd.remove(&(index - start))) {
-                (_, Some(Odd::Value(flags, body, descriptors))) => value::decode_owned(flags, body, descriptors),
-                (_, Some(Odd::Failed(error))) => {
-                    self.push(std::mem::replace(&mut first, index + 1), std::mem::take(&mut values));
-                    self.fail(error);
-                    continue;
-                }
-                (Some((flags, body)), None) => value::decode(flags, body, Vec::new()),
-                (None, None) => {
-                    self.push(std::mem::replace(&mut first, index + 1), std::mem::take(&mut values));
-                    self.lost(index);
-                    continue;
-                }
-            };
-            match decoded {
-                Ok(value) => values.push(value),
-                Err(error) => {
-                    self.push(std::mem::replace(&mut first, index + 1), std::mem::take(&mut values));
-                    self.fail(TaskError::Decode { index, error: Arc::new(error) });
-                }
-            }
-        }
-        self.push(first, values);
-    }
-
-    fn push(&mut self, start: usize, values: Vec<R>) {
-        if !values.is_empty() {
-            self.runs.push((start, values));
-        }
-    }
-
-    fn odd(&mut self, index: usize, odd: Odd) {
-        match odd {
-            Odd::Failed(error) => self.fail(error),
-            Odd::Value(flags, body, descriptors) => {
-                // A number that found no place is a block of one.
-                let decoded = match batch::width::<R>() {
-                    Some(_) => value::decode::<Vec<R>>(flags, &body, descriptors).map(|mut values| values.pop()),
-                    None => value::decode_owned(flags, body, descriptors).map(Some),
-                };
-                match decoded {
-                    Ok(Some(value)) => self.runs.push((index, vec![value])),
-                    Ok(None) => self.lost(index),
-                    Err(error) => self.fail(TaskError::Decode { index, error: Arc::new(error) }),
-                }
-            }
-        }
-    }
-
-    #[cold]
-    fn lost(&mut self, index: usize) {
-        let error = DecodeError { type_name: std::any::type_name::<R>().into(), reason: "it did not arrive".into() };
-        self.fail(TaskError::Decode { index, error: Arc::new(error) });
-    }
-
-    fn values(mut self) -> Result<Vec<R>, MapError<R>> {
-        let complete = self.failed.is_empty() && self.runs.iter().map(|(_, run)| run.len()).sum::<usize>() == self.count;
-        if !complete {
-            return Err(MapError { outcomes: self.outcomes().into_iter().map(Some).collect() });
-        }
-        self.runs.sort_unstable_by_key(|(start, _)| *start);
-        if let [(_, only)] = &mut self.runs[..] {
-            return Ok(std::mem::take(only));
-        }
-        let mut values = Vec::with_capacity(self.count);
-        for (_, mut run) in self.runs {
-            values.append(&mut run);
-        }
-        Ok(values)
-    }
-
-    fn outcomes(self) -> Vec<Result<R, TaskError>> {
-        let mut outcomes: Vec<Option<Result<R, TaskError>>> = (0..self.count).map(|_| None).collect();
-        for (start, run) in self.runs {
-            for (slot, value) in outcomes.iter_mut().skip(start).zip(run) {
-                *slot = Some(Ok(value));
-            }
-        }
-        for (index, error) in self.failed {
-            if let Some(slot) = outcomes.get_mut(index) {
-                *slot = Some(Err(error));
-            }
-        }
-        let ended = self.ended.unwrap_or_else(|| Arc::new(PoolError::Closed));
-        let missing = |index| Err(TaskError::Pool { index, error: ended.clone() });
-        outcomes.into_iter().enumerate().map(|(index, outcome)| outcome.unwrap_or_else(|| missing(index))).collect()
-    }
-
-    fn only(self) -> Result<R, TaskError> {
-        let ended = self.ended.clone().unwrap_or_else(|| Arc::new(PoolError::Closed));
-        self.outcomes().pop().unwrap_or(Err(TaskError::Pool { index: 0, error: ended }))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let gathered = ready!(self.0.poll(context));
+        Poll::Ready(gathered.values(self.0.work.taken(), self.0.work.over()))
     }
 }
+
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> Future for OutcomesFuture<A, I> {
+    type Output = Vec<Result<A::Output, TaskError>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let gathered = ready!(self.0.poll(context));
+        Poll::Ready(gathered.outcomes(self.0.work.taken(), self.0.work.over()))
+    }
+}
+
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> IntoFuture for Map<A, I> {
+    type Output = Result<Vec<A::Output>, MapError<A::Output>>;
+    type IntoFuture = MapFuture<A, I>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        MapFuture(Gathering::new(self))
+    }
+}
+
+impl<A: FunctionActor, I: Input<Item = A::Arguments>> IntoFuture for Outcomes<A, I> {
+    type Output = Vec<Result<A::Output, TaskError>>;
+    type IntoFuture = OutcomesFuture<A, I>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        OutcomesFuture(Gathering::new(self.0))
+    }
+}
+
+macro_rules! opaque {
+    ($($name:ident)*) => {$(
+        impl<A: FunctionActor, I> fmt::Debug for $name<A, I> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+opaque! { Map Outcomes MapFuture OutcomesFuture }

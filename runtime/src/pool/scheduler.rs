@@ -1,157 +1,195 @@
 //! Which worker runs which tasks: a plain state machine.
 //!
-//! It does no I/O, reads no clock and knows no types: it is told what happened and asked for the [`Step`] to take next. Jobs take
-//! turns. A batch is about a millisecond of work by what the job's tasks have cost so far: it starts with one task and grows. Each
-//! worker is given one batch ahead. When no task waits and a worker has nothing to do, it gets half of what another has
-//! not begun. After a death what was done is done, the task that was being run is the culprit, and the rest waits again.
+//! It does no I/O, reads no clock and knows no types: it is told what happened and asked for the [`Step`] to take next. Times are
+//! nanoseconds of any clock that only goes forward.
+//!
+//! Jobs take turns. A job's tasks come as [`Bundle`]s of encoded arguments, a few ahead of need, and go out as batches. A batch is
+//! about a millisecond of work by what the job's tasks have cost so far: it starts with one task and grows. Each worker is given one
+//! batch ahead. When no task waits and a worker has nothing to do, it gets half of what another has not begun.
+//!
+//! After a death what was done is done, the task that was being run is the culprit, and the rest waits again. A culprit is run again
+//! while its job's retries last. A task past its time is first asked to stop, then killed with its worker; before that all that
+//! the worker has not begun is taken back, so that nothing else can be running when the kill arrives.
+//!
+//! A worker that runs a task which itself waits for this pool is *parked*: it does not count, and a substitute may be started.
+
+mod births;
+mod deaths;
+mod job;
+mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
-/// What a batch should cost, in nanoseconds.
-const BATCH: u64 = 1_000_000;
-/// What the tasks that a worker claims at once may cost together, in nanoseconds.
-const STRIDE: u64 = 10_000;
-/// How much larger than the last a batch may be while costs are being learned.
-const GROWTH: usize = 8;
+use births::Births;
+pub(crate) use births::GivenUp;
+pub(crate) use deaths::{Cause, Ending};
+use job::Job;
+pub(crate) use job::Terms;
+pub(crate) use worker::Batch;
+use worker::{Stage, Worker};
+
 /// Most tasks of a batch.
 pub(crate) const MOST: usize = 1 << 16;
 /// Batches that a worker has at once: one that it runs and one ahead.
 pub(crate) const LANE: usize = 2;
+/// Tasks that may wait on their own pool at once, each with a worker of its own.
+pub(crate) const PARKED: usize = 256;
+
+/// The encoded arguments of consecutive tasks.
+pub(crate) trait Bundle {
+    /// How many tasks.
+    fn count(&self) -> usize;
+    /// Takes the first `count` away, which is fewer than all.
+    fn head(&mut self, count: usize) -> Self;
+    /// Takes those behind the first `keep` away. The bundle may be on its way to a worker: its bytes stay what they are.
+    fn tail(&mut self, keep: usize) -> Self;
+    /// A copy of the one at this place, for another attempt at it.
+    fn again(&mut self, place: usize) -> Self;
+}
+
+/// What a pool keeps to.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Workers that are kept where there is nothing to do.
+    pub(crate) least: usize,
+    /// Workers at work at once.
+    pub(crate) most: usize,
+    /// How long one above the least may have nothing to do, in nanoseconds.
+    pub(crate) idle: Option<u64>,
+    /// Tasks after which a worker is replaced.
+    pub(crate) tasks_per_worker: Option<u64>,
+    /// Resident bytes above which a worker is replaced.
+    pub(crate) memory: Option<u64>,
+    /// So many deaths within so many nanoseconds end the pool.
+    pub(crate) restarts: Option<(usize, u64)>,
+    /// From asking a task to stop until its worker is killed, in nanoseconds.
+    pub(crate) grace: u64,
+}
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Start this worker.
     Spawn { worker: u64 },
-    /// Send the worker the job's tasks from `start` on, `most` at the most, and say how many it was with [`Scheduler::sent`].
-    Send {
-        worker: u64,
-        job: u64,
-        start: usize,
-        most: usize,
-        /// How many tasks the worker claims at once.
-        stride: usize,
-    },
-    /// Take back about half of what the worker has not begun of its batch, and say how many it was with
+    /// Send the worker this batch.
+    Send { worker: u64, number: u64 },
+    /// Take back what the worker has not begun of a batch, half of it or all, and say how much it was with
     /// [`Scheduler::took_back`].
-    TakeBack { worker: u64, batch: u64 },
+    TakeBack { worker: u64, number: u64, all: bool },
+    /// Ask the task at this place of the batch to stop.
+    Stop { worker: u64, number: u64, place: usize },
+    /// Kill the worker.
+    Kill { worker: u64 },
+    /// Let the worker go: it has nothing to do and gets nothing any more.
+    Release { worker: u64 },
 }
 
-/// One batch with a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Batch {
-    /// Its number among the worker's batches.
-    pub(crate) number: u64,
-    pub(crate) job: u64,
-    pub(crate) start: usize,
-    pub(crate) count: usize,
-}
-
-/// What a death means for a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fate {
-    pub(crate) batch: Batch,
-    /// So many from the front are done.
+/// How far a worker has come with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Progress {
+    /// Tasks claimed from the front.
+    pub(crate) claimed: usize,
+    /// Tasks whose results are there.
     pub(crate) done: usize,
-    /// The task that follows them was being run.
-    pub(crate) culprit: bool,
-}
-
-#[derive(Debug, Default)]
-struct Worker {
-    born: bool,
-    lane: VecDeque<Batch>,
-    next: u64,
-    /// Whether it has finished or failed at any task.
-    proven: bool,
-    /// It was asked for tasks it had not begun and nothing has happened since.
-    asked: bool,
-}
-
-#[derive(Debug)]
-struct Job {
-    fresh: Range<usize>,
-    returned: VecDeque<Range<usize>>,
-    chunk: Option<usize>,
-    size: usize,
-    /// Nanoseconds a task.
-    cost: Option<u64>,
-}
-
-impl Job {
-    fn waiting(&self) -> usize {
-        self.fresh.len() + self.returned.iter().map(ExactSizeIterator::len).sum::<usize>()
-    }
-
-    fn stride(&self) -> usize {
-        self.cost.map_or(1, |cost| usize::try_from(STRIDE / cost.max(1)).unwrap_or(1)).clamp(1, 4096)
-    }
-
-    /// How many tasks the next batch should have.
-    fn most(&self, workers: usize) -> usize {
-        if let Some(chunk) = self.chunk {
-            return chunk;
-        }
-        // Towards the end the batches get smaller, so that nobody is left with much when the others are done.
-        let share = self.waiting().div_ceil(2 * workers.max(1));
-        self.size.min(share.max(self.size / 8)).max(1)
-    }
+    /// When the task that is being run was begun, where the worker notes that.
+    pub(crate) since: u64,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Scheduler {
-    target: usize,
-    workers: BTreeMap<u64, Worker>,
-    jobs: BTreeMap<u64, Job>,
+pub(crate) struct Scheduler<B> {
+    settings: Settings,
+    workers: BTreeMap<u64, Worker<B>>,
+    jobs: BTreeMap<u64, Job<B>>,
     turns: VecDeque<u64>,
-    next_worker: u64,
-    strikes: usize,
+    steps: VecDeque<Step>,
+    births: Births,
+    parked: usize,
+    now: u64,
     ended: bool,
 }
 
-impl Scheduler {
-    pub(crate) fn new(target: usize) -> Scheduler {
+impl<B: Bundle> Scheduler<B> {
+    pub(crate) fn new(settings: Settings) -> Scheduler<B> {
         Scheduler {
-            target,
+            settings,
             workers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             turns: VecDeque::new(),
-            next_worker: 1,
-            strikes: 0,
+            steps: VecDeque::new(),
+            births: Births::default(),
+            parked: 0,
+            now: 0,
             ended: false,
         }
     }
 
-    /// Deaths in a row, without a task, that end the pool.
-    pub(crate) fn limit(&self) -> usize {
-        (2 * self.target).max(5)
+    /// It is this late now.
+    pub(crate) fn pass(&mut self, now: u64) {
+        self.now = self.now.max(now);
     }
 
-    /// A job of so many tasks arrives; with `chunk`, in batches of so many.
-    pub(crate) fn submit(&mut self, job: u64, count: usize, chunk: Option<usize>) {
-        let chunk = chunk.map(|chunk| chunk.clamp(1, MOST));
-        self.jobs.insert(job, Job { fresh: 0..count, returned: VecDeque::new(), chunk, size: 1, cost: None });
+    /// A job arrives. Its tasks follow with [`supply`](Scheduler::supply).
+    pub(crate) fn open(&mut self, job: u64, terms: Terms) {
+        self.jobs.insert(job, Job::new(terms));
         self.turns.push_back(job);
     }
 
-    /// The job is over or no longer wanted: none of its tasks is given out from now on.
+    /// How many tasks the job's next bundle should have, if it should have one now.
+    pub(crate) fn hunger(&self, job: u64) -> Option<usize> {
+        let job = self.jobs.get(&job)?;
+        let ahead = self.settings.most.min(64);
+        (job.bundles() < ahead).then(|| job.most(self.settings.most))
+    }
+
+    /// About so many of the job's tasks are still to come.
+    pub(crate) fn expect(&mut self, job: u64, following: usize) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.following = following;
+        }
+    }
+
+    /// More of the job's tasks, numbered from `start` on; about so many will follow.
+    pub(crate) fn supply(&mut self, job: u64, start: usize, bundle: B, following: usize) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.following = following;
+            job.wait(start, bundle);
+        }
+    }
+
+    /// Nobody wants the job any more, or all of it has ended: nothing of it is given out from now on, and what is not begun is
+    /// taken back.
     pub(crate) fn retire(&mut self, job: u64) {
-        self.jobs.remove(&job);
+        if self.jobs.remove(&job).is_none() {
+            return;
+        }
         self.turns.retain(|turn| *turn != job);
+        for (&worker, state) in &self.workers {
+            let theirs = state.lane.iter().filter(|batch| batch.job == job && batch.count > 0);
+            self.steps.extend(theirs.map(|batch| Step::TakeBack { worker, number: batch.number, all: true }));
+        }
     }
 
     /// The worker is ready for its first batch.
     pub(crate) fn born(&mut self, worker: u64) {
-        if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.born = true;
+        let now = self.now;
+        if let Some(worker) = self.workers.get_mut(&worker).filter(|worker| worker.stage == Stage::Unborn) {
+            worker.stage = Stage::Ready;
+            worker.idle_since = now;
         }
+    }
+
+    /// The pool is to have so many workers. Those that are too many get nothing any more.
+    pub(crate) fn resize(&mut self, most: usize) {
+        self.settings.most = most.max(1);
+        self.settings.least = self.settings.least.min(self.settings.most);
+        self.trim();
     }
 
     /// The pool gives nothing out any more.
     pub(crate) fn end(&mut self) {
         self.ended = true;
+        self.steps.clear();
     }
 
     /// What to do next; the caller does it, and asks again until there is nothing.
@@ -159,148 +197,100 @@ impl Scheduler {
         if self.ended {
             return None;
         }
-        let waiting = self.jobs.values().any(|job| job.waiting() > 0);
-        if waiting && self.workers.len() < self.target {
-            let worker = self.next_worker;
-            self.next_worker += 1;
-            self.workers.insert(worker, Worker::default());
-            return Some(Step::Spawn { worker });
+        if let Some(step) = self.steps.pop_front() {
+            return Some(step);
         }
-        if waiting {
-            let (&id, worker) = self.workers.iter().filter(|(_, worker)| worker.born).min_by_key(|(_, worker)| worker.lane.len())?;
-            if worker.lane.len() < LANE {
-                return self.offer(id);
-            }
-            return None;
+        let waiting = self.jobs.values().any(|job| job.waiting > 0);
+        if waiting && let Some(step) = self.offer() {
+            return Some(step);
         }
-        if !self.workers.values().any(|worker| worker.born && worker.lane.is_empty()) {
+        self.birth().or_else(|| if waiting { None } else { self.steal() }).or_else(|| self.release())
+    }
+
+    /// The next batch for the worker that has the least to do.
+    fn offer(&mut self) -> Option<Step> {
+        let room = self.settings.tasks_per_worker;
+        let open = |worker: &Worker<B>| worker.lane.len() < LANE && room.is_none_or(|room| worker.given < room);
+        let free = self.workers.iter().filter(|(_, worker)| worker.at_hand() && open(worker));
+        let (&id, _) = free.min_by_key(|(_, worker)| worker.lane.len())?;
+        for _ in 0..self.turns.len() {
+            let turn = self.turns.pop_front()?;
+            self.turns.push_back(turn);
+            let Some(job) = self.jobs.get_mut(&turn) else { continue };
+            let worker = self.workers.get_mut(&id)?;
+            let room = room.map_or(usize::MAX, |room| usize::try_from(room - worker.given).unwrap_or(usize::MAX));
+            let most = job.most(self.settings.most).min(room);
+            let (stride, timeout) = (job.stride(), job.terms.timeout);
+            let Some((start, bundle)) = job.give(most) else { continue };
+            worker.given += bundle.count() as u64;
+            let number = worker.next;
+            worker.next += 1;
+            worker.lane.push_back(Batch { number, job: turn, start, count: bundle.count(), stride, timeout, bundle });
+            self.stir();
+            return Some(Step::Send { worker: id, number });
+        }
+        None
+    }
+
+    /// Half of what another has not begun, for one that has nothing to do.
+    fn steal(&mut self) -> Option<Step> {
+        if !self.workers.values().any(|worker| worker.at_hand() && worker.lane.is_empty()) {
             return None;
         }
         let (&id, victim) = self
             .workers
             .iter_mut()
             .filter(|(_, worker)| !worker.asked)
-            .filter(|(_, worker)| worker.lane.len() > 1 || worker.lane.front().is_some_and(|batch| batch.count > 1))
+            .filter(|(_, worker)| worker.lane.len() > 1 || worker.lane.front().is_some_and(|batch| batch.count > batch.stride))
             .max_by_key(|(_, worker)| (worker.lane.len(), worker.lane.iter().map(|batch| batch.count).sum::<usize>()))?;
         victim.asked = true;
         let batch = victim.lane.iter().rev().find(|batch| batch.count > 0)?;
-        Some(Step::TakeBack { worker: id, batch: batch.number })
-    }
-
-    fn offer(&mut self, worker: u64) -> Option<Step> {
-        let workers = self.target;
-        for _ in 0..self.turns.len() {
-            let id = self.turns.pop_front()?;
-            self.turns.push_back(id);
-            let Some(job) = self.jobs.get(&id).filter(|job| job.waiting() > 0) else { continue };
-            let (start, length) = match job.returned.front() {
-                Some(range) => (range.start, range.len()),
-                None => (job.fresh.start, job.fresh.len()),
-            };
-            let most = job.most(workers).min(length);
-            return Some(Step::Send { worker, job: id, start, most, stride: job.stride() });
-        }
-        None
-    }
-
-    /// The worker was sent the job's tasks from `start` on, so many: the number of that batch.
-    pub(crate) fn sent(&mut self, worker: u64, job: u64, start: usize, count: usize) -> u64 {
-        if let Some(job) = self.jobs.get_mut(&job) {
-            let range = match job.returned.front_mut() {
-                Some(range) if range.start == start => range,
-                _ => &mut job.fresh,
-            };
-            range.start += count.min(range.len());
-            job.returned.retain(|range| !range.is_empty());
-        }
-        self.stir();
-        let Some(worker) = self.workers.get_mut(&worker) else { return 0 };
-        let number = worker.next;
-        worker.next += 1;
-        worker.lane.push_back(Batch { number, job, start, count });
-        number
+        Some(Step::TakeBack { worker: id, number: batch.number, all: false })
     }
 
     /// So many tasks were taken back from the end of the worker's batch.
-    pub(crate) fn took_back(&mut self, worker: u64, batch: u64, count: usize) -> Option<Batch> {
-        let batch = self.workers.get_mut(&worker)?.lane.iter_mut().find(|candidate| candidate.number == batch)?;
-        batch.count -= count.min(batch.count);
-        let back = Batch { start: batch.start + batch.count, count, ..*batch };
-        self.wait_again(back.job, back.start..back.start + count);
-        Some(back)
-    }
-
-    /// The batch that the worker runs.
-    pub(crate) fn running(&self, worker: u64) -> Option<Batch> {
-        self.workers.get(&worker)?.lane.front().copied()
-    }
-
-    /// All batches of the worker.
-    pub(crate) fn lane(&self, worker: u64) -> Vec<Batch> {
-        self.workers.get(&worker).map(|worker| worker.lane.iter().copied().collect()).unwrap_or_default()
-    }
-
-    /// All batches of the job, with their workers.
-    pub(crate) fn batches(&self, job: u64) -> Vec<(u64, Batch)> {
-        let all = self.workers.iter().flat_map(|(&id, worker)| worker.lane.iter().map(move |batch| (id, *batch)));
-        all.filter(|(_, batch)| batch.job == job).collect()
-    }
-
-    /// The worker has done all that was left of the batch that it ran, in so many nanoseconds.
-    pub(crate) fn finished(&mut self, worker: u64, nanos: u64) -> Option<Batch> {
-        let worker = self.workers.get_mut(&worker)?;
-        let batch = worker.lane.pop_front()?;
-        if batch.count > 0 {
-            worker.proven = true;
-            self.strikes = 0;
-            if let Some(job) = self.jobs.get_mut(&batch.job) {
-                let cost = (nanos / batch.count as u64).max(1);
-                job.cost = Some(cost);
-                let wanted = usize::try_from(BATCH / cost).unwrap_or(MOST).clamp(1, MOST);
-                job.size = wanted.min(job.size.saturating_mul(GROWTH));
-            }
+    pub(crate) fn took_back(&mut self, worker: u64, number: u64, count: usize) {
+        let Some(worker) = self.workers.get_mut(&worker) else { return };
+        let Some(batch) = worker.lane.iter_mut().find(|batch| batch.number == number) else { return };
+        let count = count.min(batch.count);
+        if count == 0 {
+            return;
+        }
+        worker.given -= count as u64;
+        batch.count -= count;
+        let back = batch.bundle.tail(batch.count);
+        let start = batch.start + batch.count;
+        if let Some(job) = self.jobs.get_mut(&batch.job) {
+            job.wait(start, back);
         }
         self.stir();
-        Some(batch)
     }
 
-    /// The worker is dead; `progress` tells how many tasks of a batch it had claimed, and how many of those were done.
-    pub(crate) fn died(&mut self, worker: u64, progress: impl Fn(&Batch) -> (usize, usize)) -> Vec<Fate> {
-        let Some(dead) = self.workers.remove(&worker) else { return Vec::new() };
-        // One that was idle is nobody's fault and tells nothing about the next.
-        let mut proven = dead.proven;
-        let idle = dead.born && dead.lane.is_empty();
-        let mut fates = Vec::new();
-        for batch in dead.lane {
-            let (claimed, done) = progress(&batch);
-            let claimed = claimed.min(batch.count);
-            let done = done.min(claimed);
-            let culprit = claimed > done;
-            proven |= claimed > 0;
-            let rest = batch.start + done + usize::from(culprit)..batch.start + batch.count;
-            self.wait_again(batch.job, rest);
-            fates.push(Fate { batch, done, culprit });
-        }
-        if proven {
-            self.strikes = 0;
-        } else if !idle {
-            self.strikes += 1;
-        }
-        self.stir();
-        fates
+    /// A batch that a worker has.
+    pub(crate) fn batch(&self, worker: u64, number: u64) -> Option<&Batch<B>> {
+        self.workers.get(&worker)?.lane.iter().find(|batch| batch.number == number)
     }
 
-    /// Whether so many workers died in a row that there is no use in starting more; how many those were.
-    pub(crate) fn crash_loop(&self) -> Option<usize> {
-        (self.strikes >= self.limit()).then_some(self.strikes)
+    /// The batch that the worker runs, or runs next.
+    pub(crate) fn running(&self, worker: u64) -> Option<&Batch<B>> {
+        self.workers.get(&worker)?.lane.front()
     }
 
-    fn wait_again(&mut self, job: u64, range: Range<usize>) {
-        if let Some(job) = self.jobs.get_mut(&job)
-            && !range.is_empty()
-        {
-            job.returned.push_back(range);
-        }
+    /// Whether a worker has something to do, and whether it is parked.
+    pub(crate) fn condition(&self, worker: u64) -> (bool, bool) {
+        self.workers.get(&worker).map_or((false, false), |worker| (!worker.lane.is_empty(), worker.parked > 0))
+    }
+
+    /// Whether anything is under way: tasks with workers, or workers being started.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.ended && self.workers.values().any(|worker| !worker.lane.is_empty() || worker.stage == Stage::Unborn)
+    }
+
+    /// Tasks that wait, and tasks that workers have.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let waiting = self.jobs.values().map(|job| job.waiting).sum();
+        let given = self.workers.values().flat_map(|worker| &worker.lane).map(|batch| batch.count).sum();
+        (waiting, given)
     }
 
     fn stir(&mut self) {

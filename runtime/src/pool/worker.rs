@@ -1,31 +1,36 @@
 //! A worker: an actor of this library's own that runs batches until its pool is gone.
 //!
-//! A batch is an `Ask` frame on the task socket (which function, how many tasks, how many of them to claim at once, then their
-//! arguments). Results go to the shared [`Page`] as each task ends; what has no place there (panics, results that do not fit or
-//! carry descriptors) goes over the socket in a `Tell` *before* it is counted as done. A `Reply` with the time that it took
-//! ends the batch. All of it is done by one thread, the process's first.
+//! A batch is an `Ask` frame on the task socket: an [`Order`], then the arguments. An argument that is large or has descriptors is a
+//! batch by itself, and follows in a `Value` frame that is nothing else. Results go to the shared [`Page`] as each task ends; what
+//! has no place there (panics, results that are large or have descriptors) goes over the socket in a `Tell` *before* it is counted as
+//! done, a value in a `Value` frame behind it. A `Reply` with the time that it took ends the batch. All of it is done by one thread,
+//! the process's first.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use linkme::distributed_slice;
 use rustix::event::{PollFd, PollFlags, poll};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::driver::now;
 use super::page::{Page, ROOM};
 use crate::actor::batch::{ABSENT, Arguments, Bench, Ledger, Mishap, RECORD, record_word};
-use crate::actor::current::current;
+use crate::actor::current::{self, current};
 use crate::actor::definition::{self, ENTRIES, Entry, FunctionActor, Place, ProcessActor, Running};
 use crate::actor::family::family;
 use crate::link::assemble::{Assembler, Body};
 use crate::link::attach::Attached;
 use crate::link::frame::{FRAME_CAP, Flags, Header, Kind};
+use crate::link::parcel::Parcel;
 use crate::link::socket::{self, Received, Wait};
-use crate::link::value::{self, EncodeError, Encoding};
+use crate::link::value::{self, Encoding};
 use crate::process::boot;
 use crate::process::handle::Process;
+use crate::process::resident::resident;
 
 /// Bytes of a batch's body before its arguments.
 pub(crate) const PREFIX: usize = 16;
@@ -34,16 +39,69 @@ pub(crate) const ODD: usize = 5;
 
 /// What a `Tell` carries.
 pub(crate) mod tag {
-    /// A value, in MessagePack.
-    pub(crate) const VALUE: u8 = 0;
-    /// A value that is a block.
-    pub(crate) const BLOCK: u8 = 1;
+    /// The value is in the next frame.
+    pub(crate) const FOLLOWS: u8 = 0;
     /// A panic.
     pub(crate) const PANICKED: u8 = 2;
     /// Why the result cannot be sent.
     pub(crate) const UNSENDABLE: u8 = 3;
     /// Why the argument could not be read.
     pub(crate) const UNREADABLE: u8 = 4;
+}
+
+/// What a worker is given at its birth.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// A function to run before the first task, and its arguments.
+    pub(crate) initializer: Option<(u32, Parcel)>,
+}
+
+impl Setup {
+    /// A copy with descriptors of its own.
+    pub(crate) fn try_clone(&self) -> io::Result<Setup> {
+        let initializer = match &self.initializer {
+            Some((entry, parcel)) => Some((*entry, parcel.try_clone()?)),
+            None => None,
+        };
+        Ok(Setup { initializer })
+    }
+}
+
+/// What a batch's frame begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The function's place in the program's table.
+    pub(crate) entry: u32,
+    /// How many tasks.
+    pub(crate) count: u32,
+    /// How many of them to claim at once.
+    pub(crate) stride: u32,
+    /// Bytes of the table of names that follows.
+    pub(crate) table: u32,
+    /// The only argument is in the next frame.
+    pub(crate) alone: bool,
+    /// The pool wants to know when each task is begun.
+    pub(crate) timed: bool,
+}
+
+impl Order {
+    pub(crate) fn encode(&self) -> [u8; PREFIX] {
+        let flags = u32::from(self.alone) << 31 | u32::from(self.timed) << 30;
+        let mut bytes = [0; PREFIX];
+        for (word, value) in bytes.chunks_exact_mut(4).zip([self.entry, self.count, self.stride, self.table | flags]) {
+            word.copy_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The order, and what follows it.
+    fn decode(body: &[u8]) -> Option<(Order, &[u8])> {
+        let (prefix, rest) = body.split_first_chunk::<PREFIX>()?;
+        let (words, _) = prefix.as_chunks::<4>();
+        let [entry, count, stride, last] = [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word]));
+        let (alone, timed) = (last >> 31 == 1, last >> 30 & 1 == 1);
+        Some((Order { entry, count, stride, table: last & (1 << 30) - 1, alone, timed }, rest))
+    }
 }
 
 /// The actor of a worker.
@@ -55,8 +113,8 @@ static WORKER: Entry =
     Entry::function::<PoolWorker>(Place { type_name: "pool_worker", name: None, module: module_path!(), file: file!(), line: line!() });
 
 impl ProcessActor for PoolWorker {
-    /// The task socket and the shared memory.
-    type Arguments = (Attached, Attached);
+    /// The task socket, the shared memory, and what else there is to know.
+    type Arguments = (Attached, Attached, Setup);
     type Output = Result<(), String>;
     type Handle = Process<Self::Output>;
 
@@ -66,31 +124,63 @@ impl ProcessActor for PoolWorker {
 }
 
 impl FunctionActor for PoolWorker {
-    fn call((socket, memory): Self::Arguments) -> Running<Self::Output> {
-        Running::Done(work(&socket.into(), &memory.into()).map_err(|error| error.to_string()))
+    fn call((socket, memory, setup): Self::Arguments) -> Running<Self::Output> {
+        Running::Done(work(&socket.into(), &memory.into(), setup).map_err(|error| error.to_string()))
     }
 }
 
 /// Runs batches until the pool is gone or the process is asked to stop.
-fn work(socket: &OwnedFd, memory: &OwnedFd) -> io::Result<()> {
-    let page = Page::map(memory.as_fd())?;
+fn work(socket: &OwnedFd, memory: &OwnedFd, setup: Setup) -> io::Result<()> {
+    let page = Arc::new(Page::map(memory.as_fd())?);
     let mut bench = Bench::default();
     let mut assembler = Assembler::new(FRAME_CAP);
-    send(socket, Header::new(Kind::Hello, 0), &[], &[])?;
+    let ready = match setup.initializer {
+        Some((entry, arguments)) => initialise(entry, arguments, &mut bench)?,
+        None => Ok(Parcel::default()),
+    };
+    match ready {
+        Ok(value) => {
+            let mut hello = Header::new(Kind::Hello, 0);
+            hello.flags = value.flags;
+            send(socket, hello, &[&value.body], &[])?;
+        }
+        Err(why) => return send(socket, Header::new(Kind::Failed, 0), &[why.as_bytes()], &[]),
+    }
+    let running = Arc::new(AtomicU64::new(u64::MAX));
+    let (stopped, batch) = (page.clone(), running.clone());
+    current::watch_task(Box::new(move || match batch.load(Ordering::Relaxed) {
+        u64::MAX => false,
+        batch => stopped.is_stopped(batch),
+    }));
+    let mut desk = Desk { socket, page: &page, bench, running: &running };
+    // An order whose argument follows.
+    let mut ordered: Option<(u64, Order)> = None;
     loop {
         while let Some(frame) = assembler.next().map_err(io::Error::other)? {
-            if frame.header.kind != Kind::Ask {
-                continue;
-            }
-            let owned;
-            let body = match frame.body {
-                Body::Borrowed(bytes) => bytes,
-                Body::Owned(bytes) => {
-                    owned = bytes;
-                    &owned
+            let number = frame.header.call;
+            let ran = match (frame.header.kind, ordered.take()) {
+                (Kind::Ask, None) => {
+                    let body = frame.body.as_slice();
+                    let (order, rest) = Order::decode(body).ok_or_else(wrong)?;
+                    let arguments = rest.get(order.table as usize..).ok_or_else(wrong)?;
+                    if order.alone {
+                        ordered = Some((number, order));
+                        Ok(())
+                    } else {
+                        desk.run(number, order, Arguments::Many(arguments))
+                    }
                 }
+                (Kind::Value, Some((batch, order))) if batch == number => {
+                    let body = match frame.body {
+                        Body::Borrowed(bytes) => bytes.to_vec(),
+                        Body::Owned(bytes) => bytes,
+                    };
+                    desk.run(number, order, Arguments::One(frame.header.flags, body, frame.descriptors))
+                }
+                (Kind::Ask | Kind::Value, _) => return Err(wrong()),
+                _ => Ok(()),
             };
-            match batch(socket, &page, &mut bench, frame.header.call, body, frame.descriptors) {
+            match ran {
                 // The pool is gone.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 other => other?,
@@ -102,6 +192,77 @@ fn work(socket: &OwnedFd, memory: &OwnedFd) -> io::Result<()> {
         if socket::receive(socket.as_fd(), &mut assembler, Wait::No)? == Received::End {
             return Ok(());
         }
+    }
+}
+
+fn wrong() -> io::Error {
+    io::Error::other("the pool sent a batch that is none")
+}
+
+/// Runs the pool's initializer: what it returned, or why that is not known.
+fn initialise(entry: u32, arguments: Parcel, bench: &mut Bench) -> io::Result<Result<Parcel, String>> {
+    let run = definition::entry(entry).and_then(Entry::run).ok_or_else(wrong)?;
+    let mut result = Single { begun: false, result: None };
+    run(Arguments::One(arguments.flags, arguments.body, arguments.descriptors), bench, &mut result)?;
+    Ok(result.result.unwrap_or_else(|| Err("it left nothing".to_owned())))
+}
+
+/// The ledger of one task, whose result stays here.
+struct Single {
+    begun: bool,
+    result: Option<Result<Parcel, String>>,
+}
+
+impl Ledger for Single {
+    fn claim(&mut self) -> Option<Range<usize>> {
+        (!std::mem::replace(&mut self.begun, true)).then_some(0..1)
+    }
+
+    fn number(&mut self, bytes: &[u8]) {
+        self.result = Some(Ok(Parcel { flags: Flags::BLOCK, body: bytes.to_vec(), descriptors: Vec::new() }));
+    }
+
+    fn record(&mut self, encoding: Encoding, bytes: &[u8]) -> io::Result<()> {
+        self.result = Some(Ok(Parcel { flags: encoding.flags, body: bytes.to_vec(), descriptors: encoding.descriptors }));
+        Ok(())
+    }
+
+    fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()> {
+        self.record(encoding, &bytes)
+    }
+
+    fn mishap(&mut self, mishap: Mishap, _width: Option<usize>) -> io::Result<()> {
+        self.result = Some(Err(match mishap {
+            Mishap::Panicked(payload) => crate::exit::Outcome::Panicked(boot::caught(&*payload)).to_string(),
+            Mishap::Unreadable(error) => error.to_string(),
+            Mishap::Unsendable(error) => error.to_string(),
+        }));
+        Ok(())
+    }
+}
+
+/// What a worker works with.
+struct Desk<'a> {
+    socket: &'a OwnedFd,
+    page: &'a Page,
+    bench: Bench,
+    /// The number of the batch that is being run.
+    running: &'a AtomicU64,
+}
+
+impl Desk<'_> {
+    fn run(&mut self, number: u64, order: Order, arguments: Arguments<'_>) -> io::Result<()> {
+        let run = definition::entry(order.entry).and_then(Entry::run).ok_or_else(wrong)?;
+        let (socket, page) = (self.socket, self.page);
+        let (count, Order { stride, timed, .. }) = (order.count as usize, order);
+        let mut tally = Tally { socket, page, number, count, stride, timed, done: 0, bytes: 0, full: false };
+        let start = now();
+        self.running.store(number, Ordering::Relaxed);
+        run(arguments, &mut self.bench, &mut tally)?;
+        self.running.store(u64::MAX, Ordering::Relaxed);
+        let nanos = now() - start;
+        let resident = resident().unwrap_or_default();
+        send(socket, Header::new(Kind::Reply, number), &[&nanos.to_le_bytes(), &resident.to_le_bytes()], &[])
     }
 }
 
@@ -126,19 +287,6 @@ fn await_news(socket: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn batch(socket: &OwnedFd, page: &Page, bench: &mut Bench, number: u64, body: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
-    let wrong = || io::Error::other("the pool sent a batch that is none");
-    let (prefix, body) = body.split_first_chunk::<PREFIX>().ok_or_else(wrong)?;
-    let (words, _) = prefix.as_chunks::<4>();
-    let [entry, count, stride, _] = [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word]));
-    let run = definition::entry(entry).and_then(Entry::run).ok_or_else(wrong)?;
-    let mut tally = Tally { socket, page, number, count: count as usize, stride, done: 0, bytes: 0, full: false };
-    let start = Instant::now();
-    run(Arguments { body, descriptors }, bench, &mut tally)?;
-    let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    send(socket, Header::new(Kind::Reply, number), &[&nanos.to_le_bytes()], &[])
-}
-
 /// One batch's results on their way.
 struct Tally<'a> {
     socket: &'a OwnedFd,
@@ -146,6 +294,7 @@ struct Tally<'a> {
     number: u64,
     count: usize,
     stride: u32,
+    timed: bool,
     done: usize,
     bytes: usize,
     /// A result found no place, and neither does any that follows: they go over the socket.
@@ -169,13 +318,26 @@ impl Tally<'_> {
         self.page.publish(self.number, self.done, self.bytes);
     }
 
-    /// Sends the next result over the socket, and fills its place.
-    fn odd(&mut self, tag: u8, payload: &[u8], descriptors: &[OwnedFd], filler: &[u8]) -> io::Result<()> {
-        let mut prefix = [0; ODD];
-        prefix[..4].copy_from_slice(&u32::try_from(self.done).unwrap_or(u32::MAX).to_le_bytes());
-        prefix[4] = tag;
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        send(self.socket, Header::new(Kind::Tell, self.number), &[&prefix, payload], &descriptors)?;
+    /// Sends something about the next task over the socket, and fills its result's place.
+    fn odd(&mut self, tag: u8, payload: &[u8], filler: &[u8]) -> io::Result<()> {
+        send(self.socket, Header::new(Kind::Tell, self.number), &[&self.prefix(tag), payload], &[])?;
+        self.place(filler);
+        self.publish();
+        Ok(())
+    }
+
+    fn prefix(&self, tag: u8) -> [u8; ODD] {
+        let [a, b, c, d] = u32::try_from(self.done).unwrap_or(u32::MAX).to_le_bytes();
+        [a, b, c, d, tag]
+    }
+
+    /// Sends the next result over the socket in a frame of its own, and fills its place.
+    fn by_itself(&mut self, encoding: &Encoding, bytes: &[u8], filler: &[u8]) -> io::Result<()> {
+        let mut value = Header::new(Kind::Value, self.number);
+        value.flags = encoding.flags;
+        let descriptors: Vec<_> = encoding.descriptors.iter().map(AsFd::as_fd).collect();
+        send(self.socket, Header::new(Kind::Tell, self.number), &[&self.prefix(tag::FOLLOWS)], &[])?;
+        send(self.socket, value, &[bytes], &descriptors)?;
         self.place(filler);
         self.publish();
         Ok(())
@@ -184,21 +346,25 @@ impl Tally<'_> {
     fn report<T: Serialize + 'static>(&mut self, tag: u8, what: &T, filler: &[u8]) -> io::Result<()> {
         let mut payload = Vec::new();
         value::encode(what, &mut payload).map_err(io::Error::other)?;
-        self.odd(tag, &payload, &[], filler)
+        self.odd(tag, &payload, filler)
     }
 }
 
 impl Ledger for Tally<'_> {
     #[inline]
     fn claim(&mut self) -> Option<Range<usize>> {
-        self.page.claim(self.number, self.stride).map(|(start, end)| start as usize..end as usize)
+        let claimed = self.page.claim(self.number, self.stride).map(|(start, end)| start as usize..end as usize);
+        if self.timed && claimed.is_some() {
+            self.page.begin(self.number, now());
+        }
+        claimed
     }
 
     #[inline]
     fn number(&mut self, bytes: &[u8]) {
         if self.place(bytes) {
             self.publish();
-        } else if self.odd(tag::BLOCK, bytes, &[], &[]).is_err() {
+        } else if self.by_itself(&Encoding { flags: Flags::BLOCK, descriptors: Vec::new() }, bytes, &[]).is_err() {
             // The pool is gone; the end of the batch says so too.
             self.publish();
         }
@@ -213,13 +379,11 @@ impl Ledger for Tally<'_> {
             self.publish();
             return Ok(());
         }
-        if (bytes.len() + ODD) as u64 > FRAME_CAP {
-            let reason = format!("it has {} bytes, and a message has at most {FRAME_CAP}", bytes.len());
-            let error = EncodeError { type_name: "result".into(), reason: reason.into() };
-            return self.report(tag::UNSENDABLE, &error, &ABSENT.to_le_bytes());
-        }
-        let tag = if encoding.flags.contains(Flags::BLOCK) { tag::BLOCK } else { tag::VALUE };
-        self.odd(tag, bytes, &encoding.descriptors, &ABSENT.to_le_bytes())
+        self.by_itself(&encoding, bytes, &ABSENT.to_le_bytes())
+    }
+
+    fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()> {
+        self.by_itself(&encoding, &bytes, &ABSENT.to_le_bytes())
     }
 
     fn mishap(&mut self, mishap: Mishap, width: Option<usize>) -> io::Result<()> {
@@ -227,11 +391,6 @@ impl Ledger for Tally<'_> {
         let absent = ABSENT.to_le_bytes();
         let filler = width.map_or(&absent[..], |width| &zeros[..width.min(8)]);
         match mishap {
-            Mishap::Absent => {
-                self.place(filler);
-                self.publish();
-                Ok(())
-            }
             Mishap::Panicked(payload) => self.report(tag::PANICKED, &boot::caught(&*payload), filler),
             Mishap::Unsendable(error) => self.report(tag::UNSENDABLE, &error, filler),
             Mishap::Unreadable(error) => self.report(tag::UNREADABLE, &error, filler),

@@ -19,12 +19,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::control::{Boot, Hello, LastWords, say};
 use super::member::Member;
 use super::nursery::Newborn;
+use super::resident::resident;
+use super::starved;
 use crate::actor::current::{self, Identity, Parent};
 use crate::actor::definition::{self, Finished, Life, LifeError};
 use crate::actor::family;
 use crate::actor::mailbox::{Capacity, Door};
 use crate::exit::Panic;
 use crate::link::assemble::{Assembler, Body};
+use crate::link::attach::Attached;
 use crate::link::frame::{FRAME_CAP, Header, Kind};
 use crate::link::library::lock;
 use crate::link::socket::{self, Received, Wait};
@@ -106,7 +109,13 @@ fn settle(boot: Boot, wire: &Arc<Wire>, assembler: Assembler) -> Result<(&'stati
     install_panic_hook(wire.clone());
     // SAFETY: registers a function that stays valid for the whole life of the process.
     unsafe { libc::atexit(flush_at_exit) };
-    let said = say(wire, Kind::Hello, 0, &Hello::mine()).map_err(|error| error.to_string())?;
+    let mut hello = Hello::mine();
+    if let Some(Attached(mark)) = boot.mark {
+        starved::leave_mark_on(mark);
+        hello.resident = resident().unwrap_or(0);
+    }
+    birth.limits.put_on()?;
+    let said = say(wire, Kind::Hello, 0, &hello).map_err(|error| error.to_string())?;
     said.map_err(|_| "the root is gone".to_owned())?;
     let capacity = Capacity { messages: birth.mailbox_messages.max(1), bytes: birth.mailbox_bytes.max(1) };
     Ok((entry, Life { arguments: birth.arguments, key: boot.key, door, capacity, threads: birth.threads }))

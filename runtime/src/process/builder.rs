@@ -17,6 +17,7 @@ use super::control::{Action, Birth, EnvironmentChange, Places, SignalRequest, Sp
 use super::error::SpawnError;
 use super::handle::{Actor, Child, Process};
 use super::init;
+use super::limits::Limits;
 use super::member::member;
 use super::root::Root;
 use crate::actor::ask::operation;
@@ -63,6 +64,7 @@ pub struct Options {
     fresh: bool,
     owned_by_root: bool,
     capture: bool,
+    limits: Limits,
 }
 
 impl Default for Options {
@@ -79,6 +81,7 @@ impl Default for Options {
             fresh: false,
             owned_by_root: false,
             capture: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -127,9 +130,20 @@ impl Options {
     pub fn capture_output(&mut self) {
         self.capture = true;
     }
+    /// Where the builders' limits are gathered.
+    #[doc(hidden)]
+    pub fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+    /// All limits at once.
+    #[doc(hidden)]
+    pub fn limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
 
     fn into_request(self, entry: u32, arguments: Parcel) -> io::Result<SpawnRequest> {
         plug_streams();
+        self.limits.check().map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         let [stdin, stdout, stderr] = self.streams;
         let directory = match &self.directory {
             Some(path) => open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
@@ -155,6 +169,7 @@ impl Options {
             fresh: self.fresh,
             owned_by_root: self.owned_by_root,
             capture: self.capture,
+            limits: self.limits,
             arguments,
         };
         Ok(SpawnRequest { birth, places })
@@ -412,5 +427,7 @@ macro_rules! __builder_methods {
             self.options.capture_output();
             self
         }
+
+        $crate::__limit_methods!(self, self.options.limits_mut());
     };
 }

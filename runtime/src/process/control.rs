@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::limits::Limits;
 use crate::actor::address::{Address, Key};
 use crate::actor::definition::build_identity;
 use crate::exit::{ActorId, ExitReport, Panic};
@@ -14,6 +15,7 @@ use crate::link::parcel::Parcel;
 use crate::link::value::EncodeError;
 use crate::link::wire::{Broken, Wire};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `PRCN`, as a number.
 pub(crate) const MAGIC: u32 = 0x5052_434e;
@@ -27,11 +29,13 @@ pub(crate) struct Hello {
     pub(crate) version: u16,
     pub(crate) build: u64,
     pub(crate) pid: u32,
+    /// What a child with a memory limit has resident of its own at its birth, in bytes; 0 from anyone else.
+    pub(crate) resident: u64,
 }
 
 impl Hello {
     pub(crate) fn mine() -> Hello {
-        Hello { magic: MAGIC, version: VERSION, build: build_identity(), pid: std::process::id() }
+        Hello { magic: MAGIC, version: VERSION, build: build_identity(), pid: std::process::id(), resident: 0 }
     }
 
     /// Whether the two sides can talk; the sentence says what differs.
@@ -67,6 +71,8 @@ pub(crate) struct Birth {
     pub(crate) fresh: bool,
     pub(crate) owned_by_root: bool,
     pub(crate) capture: bool,
+    /// The builder's; from the root on, together with the spawner's.
+    pub(crate) limits: Limits,
     pub(crate) arguments: Parcel,
 }
 
@@ -90,6 +96,8 @@ pub(crate) struct Boot {
     pub(crate) parent: (ActorId, String, u32),
     /// The soft limit of open files that the program had before the family raised it.
     pub(crate) open_files: Option<u64>,
+    /// Where it leaves a mark when it dies of a failed allocation, where it has a memory limit.
+    pub(crate) mark: Option<Attached>,
     pub(crate) birth: Birth,
 }
 
@@ -128,11 +136,13 @@ pub(crate) struct Forked {
     pub(crate) child: Result<(u32, Attached), i32>,
 }
 
-/// The nursery reaped a child: its raw wait status.
+/// The nursery reaped a child: its raw wait status, and what it had used.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reaped {
     pub(crate) slot: u32,
     pub(crate) status: i32,
+    /// How much CPU time it had used, with the children that it had waited for.
+    pub(crate) cpu_time: Duration,
 }
 
 /// A child's last words.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -189,15 +190,19 @@ impl Nursery {
     fn reap(&mut self, slot: u32) {
         let Some(child) = self.children.get(&slot) else { return };
         let mut status = 0;
-        // SAFETY: waitpid writes one integer to `status`, which outlives the call.
-        let reaped = unsafe { libc::waitpid(child.pid.as_raw_nonzero().get(), &mut status, libc::WNOHANG) };
+        // SAFETY: an all-zero rusage is a valid value; wait4 writes to `status` and `used`, which outlive the call.
+        let (reaped, used) = unsafe {
+            let mut used: libc::rusage = std::mem::zeroed();
+            (libc::wait4(child.pid.as_raw_nonzero().get(), &mut status, libc::WNOHANG, &mut used), used)
+        };
         if reaped == 0 {
             return;
         }
+        let cpu_time = time(used.ru_utime) + time(used.ru_stime);
         if let Some(child) = self.children.remove(&slot) {
             let _ = epoll::delete(&self.epoll, &child.pidfd);
         }
-        self.tell(Kind::Ended, &Reaped { slot, status });
+        self.tell(Kind::Ended, &Reaped { slot, status, cpu_time });
         let children = &self.children;
         strays::end(|pid| children.values().any(|child| child.pid.as_raw_nonzero().get() == pid));
     }
@@ -240,6 +245,10 @@ impl Nursery {
             Ok(Newborn { control: OwnedFd::from_raw_fd(self.floor), lifeline: OwnedFd::from_raw_fd(self.floor + 1) })
         }
     }
+}
+
+fn time(value: libc::timeval) -> Duration {
+    Duration::new(value.tv_sec.cast_unsigned(), value.tv_usec as u32 * 1000)
 }
 
 /// Puts the streams and the directory in their places.

@@ -9,11 +9,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::error::InitError;
 use super::init::{self, Test};
 use super::root::{self, Root};
-use super::signals;
+use super::{signals, unfinished};
 use crate::actor::definition::block_on_one_thread;
 use crate::link::library::{self, lock};
 use crate::link::wire;
 use crate::wait;
+
+/// How long the end of a program waits for what was begun and is nobody's any more.
+const UNFINISHED: Duration = Duration::from_secs(5);
 
 /// What `#[procession::main]` was told.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,13 @@ impl Drop for Session {
         let Ok(library) = library::handle() else { return };
         let test = self.test;
         // After a test another one may begin at any moment, and spawn.
-        let ended = library.spawn(async move { if test { root.stop_all().await } else { root.shut_down().await } });
+        let panicking = std::thread::panicking();
+        let ended = library.spawn(async move {
+            if !panicking {
+                let _ = tokio::time::timeout(UNFINISHED, unfinished::all_done()).await;
+            }
+            if test { root.stop_all().await } else { root.shut_down().await }
+        });
         let _ = wait::block_on(ended, None);
         wire::flush_all(std::time::Instant::now() + Duration::from_secs(1));
     }

@@ -1,5 +1,7 @@
 //! What survives, what is refused, and what hostile bytes do.
 
+mod records;
+
 use super::*;
 use proptest::prelude::*;
 use serde::de::{Deserializer, IgnoredAny};
@@ -8,14 +10,82 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+/// The value after its journey, which ends alike with names and as a record.
 fn through<T: Serialize + DeserializeOwned + 'static>(value: &T) -> Result<T, String> {
     let mut body = b"before".to_vec();
-    let encoding = encode(value, &mut body).map_err(|error| error.to_string())?;
+    let encoding = encode(value, &mut body).map_err(|error| error.to_string());
+    for (shapes, names) in [(Shapes::new(), Names::new()), full()] {
+        alike(value, &body, encoding.as_ref(), shapes, names);
+    }
+    let encoding = encoding?;
     let owned = decode_owned::<T>(encoding.flags, body[6..].to_vec(), Vec::new());
     assert!(owned.is_ok() || decode::<T>(encoding.flags, &body[6..], Vec::new()).is_err());
     decode(encoding.flags, &body[6..], encoding.descriptors).map_err(|error| error.to_string())
+}
+
+/// Compares a record with this body. What comes out of both is compared by writing it again.
+fn alike<T: Serialize + DeserializeOwned + 'static>(
+    value: &T,
+    body: &[u8],
+    encoding: Result<&Encoding, &String>,
+    mut shapes: Shapes,
+    mut names: Names,
+) {
+    let mut record = Vec::new();
+    let recorded = shapes.encode(value, &mut record).map_err(|error| error.to_string());
+    assert_eq!(recorded.as_ref().err(), encoding.err());
+    let Ok(encoding) = encoding else {
+        assert!(record.is_empty());
+        return;
+    };
+    assert_eq!(recorded.unwrap().flags, encoding.flags);
+    names.learn(shapes.table()).unwrap();
+    let plain = decode::<T>(encoding.flags, &body[6..], Vec::new());
+    let value = names.decode::<T>(encoding.flags, &record, Vec::new());
+    let again = |value: T| {
+        let mut bytes = Vec::new();
+        encode(&value, &mut bytes).map(|_| bytes).map_err(|error| error.to_string())
+    };
+    match (plain, value) {
+        // Without an order of its own, a map of a hash map's entries is written in another each time.
+        (Ok(plain), Ok(value)) => assert_eq!(again(plain).map(sorted), again(value).map(sorted)),
+        (plain, value) => assert_eq!(plain.err(), value.err()),
+    }
+}
+
+fn sorted(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.sort_unstable();
+    bytes
+}
+
+/// A table without room for one more name.
+fn full() -> (Shapes, Names) {
+    static FULL: OnceLock<(Shapes, Names)> = OnceLock::new();
+    FULL.get_or_init(fill).clone()
+}
+
+fn fill() -> (Shapes, Names) {
+    /// Only its first letters, for as long as there are some.
+    struct Long(&'static str);
+    impl Serialize for Long {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut fields = serializer.serialize_struct("", 1)?;
+            serde::ser::SerializeStruct::serialize_field(&mut fields, self.0, &())?;
+            serde::ser::SerializeStruct::end(fields)
+        }
+    }
+    let text = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+    let mut shapes = Shapes::new();
+    for length in (0..text.len()).rev() {
+        shapes.encode(&Long(&text[..length]), &mut Vec::new()).unwrap();
+    }
+    assert!(shapes.table().len() > 4090);
+    let mut names = Names::new();
+    names.learn(shapes.table()).unwrap();
+    (shapes, names)
 }
 
 fn json<T: Serialize + DeserializeOwned>(value: &T) -> Option<T> {

@@ -1,12 +1,13 @@
 //! The family as its root keeps it.
 //!
-//! * [`node`]: one actor: its control link, its life and how it ended
+//! * [`node`]: one actor: its control link, its life and how it ended; [`limited`]: its limits
 //! * [`nurse`]: the link to the nursery, and a new one where that was killed
 //! * here: births, introductions, stops and ends, over the state in [`directory`](super::directory)
 //!
 //! Everything that arrives is taken in by the library thread. What a thread of the root's own asks for (a spawn, a connection) it does
 //! itself, under one lock that is never held while anything waits.
 
+mod limited;
 mod node;
 mod nurse;
 
@@ -21,12 +22,14 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::limited::Limited;
 use self::node::{Node, Spawner};
 use self::nurse::Nurse;
 use super::builder::{base_environment, plug_streams};
 use super::control::{Action, Boot, Connect, Ended, Hello, Introduction, NurseryFork, Refused, SignalRequest, Socket, SpawnRequest, say};
 use super::directory::{Directory, Unreachable};
 use super::init::Initialised;
+use super::limits::Limits;
 use super::member::{self, Settled};
 use crate::actor::address::Address;
 use crate::actor::definition;
@@ -119,7 +122,7 @@ impl Root {
 
     /// Begins a birth: a control link, its first frame, and a fork.
     fn bear(&'static self, owner: ActorId, request: SpawnRequest, spawner: Spawner) -> io::Result<()> {
-        let SpawnRequest { birth, mut places } = request;
+        let SpawnRequest { mut birth, mut places } = request;
         let (mine, control) = socket::pair()?;
         let stderr = if birth.capture {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -130,6 +133,13 @@ impl Root {
         };
         let entry = definition::entry(birth.entry).ok_or_else(|| io::Error::other("the function is not in this program's table"))?;
         let nurse = self.nurse()?;
+        birth.limits = match &spawner {
+            Spawner::Here(_) => birth.limits.within(&Limits::default()),
+            Spawner::Member(node, _) => birth.limits.within(&node.limited.limits),
+        }
+        .map_err(io::Error::other)?;
+        let limited = Limited::new(birth.limits.clone())?;
+        let mark = limited.mark()?;
         let (node, boot) = {
             let mut hub = lock(&self.hub);
             if hub.closing {
@@ -144,9 +154,9 @@ impl Root {
                 Some(name) => name.to_owned(),
                 None => format!("{}-{}", entry.type_name(), id.slot()),
             });
-            let boot =
-                Boot { hello: Hello::mine(), family: self.family, id, key, name: name.clone(), parent, open_files: self.open_files, birth };
-            let node = Node::new(id, key, name, boot.birth.grace_ms, Wire::new(mine), spawner);
+            let (hello, family, open_files) = (Hello::mine(), self.family, self.open_files);
+            let boot = Boot { hello, family, id, key, name: name.clone(), parent, open_files, mark, birth };
+            let node = Node::new(id, key, name, boot.birth.grace_ms, Wire::new(mine), spawner, limited);
             if let Some(stderr) = stderr {
                 node.keep_stderr(stderr);
             }

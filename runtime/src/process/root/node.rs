@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::sync::{Notify, oneshot};
 
+use super::limited::{self, Limited};
 use super::nurse::Nurse;
 use super::{Root, Value};
 use crate::actor::address::Key;
@@ -52,6 +53,7 @@ pub(crate) struct Node {
     pub(super) name: String,
     pub(super) grace_ms: u64,
     pub(super) wire: Arc<Wire>,
+    pub(super) limited: Limited,
     key: Key,
     assembler: Mutex<Assembler>,
     life: Mutex<Life>,
@@ -72,6 +74,8 @@ struct Life {
     value: Value,
     /// The exact wait status, where a nursery could read it.
     status: Option<i32>,
+    /// How much CPU time it had used when it was reaped.
+    cpu_time: Duration,
     /// What this library sent it, and the first reason for each signal.
     killed: Vec<(Signal, KillReason)>,
     stop: Option<StopStep>,
@@ -81,7 +85,15 @@ struct Life {
 }
 
 impl Node {
-    pub(super) fn new(id: ActorId, key: Key, name: String, grace_ms: u64, wire: Arc<Wire>, spawner: Spawner) -> Arc<Node> {
+    pub(super) fn new(
+        id: ActorId,
+        key: Key,
+        name: String,
+        grace_ms: u64,
+        wire: Arc<Wire>,
+        spawner: Spawner,
+        limited: Limited,
+    ) -> Arc<Node> {
         let life = Life {
             spawner: Some(spawner),
             request: None,
@@ -91,6 +103,7 @@ impl Node {
             last: None,
             value: None,
             status: None,
+            cpu_time: Duration::ZERO,
             killed: Vec::new(),
             stop: None,
             stderr: None,
@@ -98,7 +111,8 @@ impl Node {
             over: false,
         };
         let assembler = Mutex::new(Assembler::new(FRAME_CAP));
-        Arc::new(Node { id, name, grace_ms, wire, key, assembler, life: Mutex::new(life), forked: Notify::new(), ended: Notify::new() })
+        let (life, forked, ended) = (Mutex::new(life), Notify::new(), Notify::new());
+        Arc::new(Node { id, name, grace_ms, wire, limited, key, assembler, life, forked, ended })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -117,8 +131,15 @@ impl Node {
         self.forked.notify_one();
     }
 
-    pub(super) fn reaped(&self, status: i32) {
-        lock(&self.life).status = Some(status);
+    pub(super) fn reaped(&self, status: i32, cpu_time: Duration) {
+        let mut life = lock(&self.life);
+        life.status = Some(status);
+        life.cpu_time = cpu_time;
+    }
+
+    /// Whether its end was reported.
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.life).over
     }
 
     /// A copy of its pidfd, where it was forked.
@@ -195,7 +216,13 @@ impl Node {
             Kind::Hello => {
                 let hello: Hello = decode(frame)?;
                 match hello.check() {
-                    Ok(()) => self.alive(hello.pid),
+                    Ok(()) => {
+                        let is_first = lock(&self.life).spawner.is_some();
+                        self.alive(hello.pid);
+                        if is_first {
+                            limited::watch(self, hello.resident);
+                        }
+                    }
                     Err(why) => {
                         lock(&self.life).last = Some(Outcome::NotStarted(why));
                         self.signal(Signal::KILL, KillReason::Handshake);
@@ -314,7 +341,7 @@ impl Node {
         if std::mem::replace(&mut life.over, true) {
             return None;
         }
-        let outcome = not_started.map_or_else(|| life.outcome(), Outcome::NotStarted);
+        let outcome = not_started.map_or_else(|| life.outcome(&self.limited), Outcome::NotStarted);
         let ran = matches!(outcome, Outcome::Returned | Outcome::Failed(_));
         let value = life.value.take().filter(|_| ran);
         let report = ExitReport {
@@ -372,7 +399,7 @@ impl Life {
     }
 
     /// How it ended, by its last frame and its wait status together.
-    fn outcome(&mut self) -> Outcome {
+    fn outcome(&mut self, limited: &Limited) -> Outcome {
         let Some(status) = self.status else { return self.last.take().unwrap_or(Outcome::Lost) };
         if libc::WIFSIGNALED(status) {
             let signal = libc::WTERMSIG(status);
@@ -382,7 +409,10 @@ impl Life {
                 (Some(panic @ Outcome::Panicked(_)), _) if signal == libc::SIGABRT => panic,
                 (Some(why @ Outcome::NotStarted(_)), _) => why,
                 (_, Some(&(_, reason))) => Outcome::Killed { signal, reason },
-                _ => Outcome::Signalled { signal, core: libc::WCOREDUMP(status) },
+                _ => match limited.reason(signal, self.cpu_time) {
+                    Some(reason) => Outcome::Killed { signal, reason },
+                    None => Outcome::Signalled { signal, core: libc::WCOREDUMP(status) },
+                },
             };
         }
         match self.last.take() {

@@ -135,7 +135,7 @@ impl Root {
     fn reaped(&'static self, reaped: &Reaped) {
         let node = lock(&self.hub).nodes.get(&reaped.slot).cloned();
         if let Some(node) = node {
-            node.reaped(reaped.status);
+            node.reaped(reaped.status, reaped.cpu_time);
             self.conclude(&node, None);
         }
     }

@@ -1,0 +1,229 @@
+//! Encoded arguments on their way to workers, kept until their tasks have ended.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::scheduler::Bundle;
+use crate::actor::batch::{self, LARGE, RECORD, next_record, put_number, record_word};
+use crate::link::frame::{FRAME_CAP, Flags};
+use crate::link::value::{self, EncodeError, Message};
+
+/// Bytes of arguments from which on a bundle takes no more tasks.
+const FULL: usize = 256 * 1024;
+
+/// The encoded arguments of consecutive tasks. Clones and cuts share the bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    count: usize,
+    bytes: Arc<Vec<u8>>,
+    range: Range<usize>,
+    form: Form,
+    /// The names of the structs in it.
+    table: Arc<[u8]>,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// Plain numbers of so many bytes each.
+    Numbers(usize),
+    /// Each with its length before it.
+    Records,
+    /// One, by itself: it is large, or has descriptors.
+    Alone(Flags, Arc<[OwnedFd]>),
+}
+
+impl Encoded {
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+
+    /// The names of the structs in it.
+    pub(crate) fn table(&self) -> &[u8] {
+        &self.table
+    }
+
+    /// The flags and descriptors of an argument that travels alone.
+    pub(crate) fn alone(&self) -> Option<(Flags, &[OwnedFd])> {
+        match &self.form {
+            Form::Alone(flags, descriptors) => Some((*flags, descriptors)),
+            _ => None,
+        }
+    }
+
+    /// How many bytes are kept for it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Where the `place`th argument begins.
+    fn offset(&self, place: usize) -> usize {
+        match self.form {
+            Form::Numbers(width) => self.range.start + width * place.min(self.count),
+            Form::Alone(..) => {
+                if place == 0 {
+                    self.range.start
+                } else {
+                    self.range.end
+                }
+            }
+            Form::Records => {
+                let mut rest = self.body();
+                for _ in 0..place {
+                    if next_record(&mut rest).is_none() {
+                        break;
+                    }
+                }
+                self.range.end - rest.len()
+            }
+        }
+    }
+
+    /// The first of single arguments as one bundle, `most` at the most, and how many those were.
+    pub(crate) fn join(open: &mut VecDeque<Encoded>, most: usize) -> Option<(usize, Encoded)> {
+        let first = open.pop_front()?;
+        let joins = |next: &Encoded| !matches!(next.form, Form::Alone(..));
+        if most <= 1 || !joins(&first) || !open.front().is_some_and(joins) {
+            return Some((1, first));
+        }
+        let mut bytes = first.body().to_vec();
+        let mut count = 1;
+        while count < most
+            && bytes.len() < FULL
+            && let Some(next) = open.pop_front_if(|next| joins(next))
+        {
+            bytes.extend_from_slice(next.body());
+            count += 1;
+        }
+        let range = 0..bytes.len();
+        Some((count, Encoded { count, bytes: Arc::new(bytes), range, ..first }))
+    }
+
+    fn part(&self, places: Range<usize>) -> Encoded {
+        let start = self.offset(places.start);
+        let end = if places.end >= self.count { self.range.end.max(start) } else { self.offset(places.end) };
+        Encoded { count: places.len(), range: start..end, ..self.clone() }
+    }
+}
+
+impl Bundle for Encoded {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn head(&mut self, count: usize) -> Encoded {
+        let head = self.part(0..count);
+        self.range.start = head.range.end;
+        self.count -= count;
+        head
+    }
+
+    fn tail(&mut self, keep: usize) -> Encoded {
+        let tail = self.part(keep..self.count);
+        self.count = keep;
+        self.range.end = tail.range.start;
+        tail
+    }
+
+    fn again(&mut self, place: usize) -> Encoded {
+        self.part(place..place + 1)
+    }
+}
+
+/// Fills bundles.
+pub(crate) struct Packer {
+    width: Option<usize>,
+    table: Arc<[u8]>,
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+/// What became of an argument.
+pub(crate) enum Packed {
+    /// It is in the bundle, and there is room for more.
+    Room,
+    /// It is in the bundle, which is full.
+    Full,
+    /// It is a bundle by itself, behind what is in the bundle so far.
+    Alone(Encoded),
+    /// It cannot be sent.
+    Refused(EncodeError),
+}
+
+impl Packer {
+    pub(crate) fn new<T: 'static>() -> Packer {
+        Packer { width: batch::width::<T>(), table: Arc::default(), bytes: Vec::new(), count: 0 }
+    }
+
+    /// Adds an argument. Runs the user's `Serialize`.
+    #[inline]
+    pub(crate) fn pack<T: Message>(&mut self, item: T) -> Packed {
+        if self.width.is_some() {
+            put_number(&item, &mut self.bytes);
+        } else if let Some(other) = self.record(item) {
+            return other;
+        }
+        self.count += 1;
+        if self.bytes.len() < FULL { Packed::Room } else { Packed::Full }
+    }
+
+    fn record<T: Message>(&mut self, item: T) -> Option<Packed> {
+        let item = match value::take_block(item) {
+            Ok(block) if block.len() > LARGE => return Some(Packed::Alone(self.alone(block, Flags::BLOCK, Vec::new()))),
+            Ok(block) => {
+                self.bytes.extend_from_slice(&record_word(Flags::BLOCK, block.len()).unwrap_or_default().to_le_bytes());
+                self.bytes.extend_from_slice(&block);
+                return None;
+            }
+            Err(item) => item,
+        };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; RECORD]);
+        let encoded = catch_unwind(AssertUnwindSafe(|| value::encode(&item, &mut self.bytes)));
+        let encoding = match encoded.unwrap_or_else(|_| Err(panicked::<T>())) {
+            Ok(encoding) => encoding,
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Some(Packed::Refused(error));
+            }
+        };
+        let length = self.bytes.len() - start - RECORD;
+        if length > LARGE || !encoding.descriptors.is_empty() {
+            let body = self.bytes.split_off(start + RECORD);
+            self.bytes.truncate(start);
+            return Some(Packed::Alone(self.alone(body, encoding.flags, encoding.descriptors)));
+        }
+        let word = record_word(encoding.flags, length).unwrap_or_default();
+        self.bytes[start..start + RECORD].copy_from_slice(&word.to_le_bytes());
+        None
+    }
+
+    fn alone(&self, body: Vec<u8>, flags: Flags, descriptors: Vec<OwnedFd>) -> Encoded {
+        debug_assert!(body.len() as u64 <= FRAME_CAP);
+        let range = 0..body.len();
+        Encoded { count: 1, bytes: Arc::new(body), range, form: Form::Alone(flags, descriptors.into()), table: self.table.clone() }
+    }
+
+    /// Arguments in the bundle so far.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The bundle, if anything is in it.
+    pub(crate) fn take(&mut self) -> Option<Encoded> {
+        if self.count == 0 {
+            return None;
+        }
+        let count = std::mem::take(&mut self.count);
+        let bytes = std::mem::take(&mut self.bytes);
+        let form = self.width.map_or(Form::Records, Form::Numbers);
+        Some(Encoded { count, range: 0..bytes.len(), bytes: Arc::new(bytes), form, table: self.table.clone() })
+    }
+}
+
+#[cold]
+fn panicked<T>() -> EncodeError {
+    EncodeError { type_name: std::any::type_name::<T>().into(), reason: "its `Serialize` panicked".into() }
+}

@@ -1,0 +1,376 @@
+//! What a pool knows: its workers, its jobs, and who waits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::crew::{Said, Worker};
+use super::group::Groups;
+use super::{Seat, Shared, now};
+use crate::exit::ExitReport;
+use crate::link::frame::Flags;
+use crate::pool::bundle::Encoded;
+use crate::pool::error::{Failure, PoolError, TaskError};
+use crate::pool::job::{Function, Job, Sink};
+use crate::pool::part::{Body, Odd, Part};
+use crate::pool::scheduler::{Batch, Cause, Ending, Progress, Scheduler, Settings, Terms};
+use crate::pool::stats::Tally;
+use crate::process::unfinished::Unfinished;
+
+/// A job, and how many of its tasks have not ended.
+pub(super) struct Open {
+    pub(super) job: Arc<Job>,
+    pub(super) left: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) submitted: bool,
+}
+
+pub(crate) struct State {
+    pub(super) scheduler: Scheduler<Encoded>,
+    pub(super) workers: HashMap<u64, Worker>,
+    pub(super) jobs: BTreeMap<u64, Open>,
+    pub(super) groups: Groups,
+    next_job: u64,
+    next_seat: u64,
+    /// A task of a caller's runtime waits on the doorbell.
+    pub(super) reading: bool,
+    /// A task of the library thread does.
+    pub(super) standing_in: bool,
+    /// The library thread will look whether somebody does.
+    pub(super) expected: bool,
+    /// The seat of the thread that waits on the doorbell.
+    pub(super) leader: Option<u64>,
+    /// Those who wait and do not drive.
+    pub(super) waiting: BTreeMap<u64, Waker>,
+    pub(super) ended: Option<Arc<PoolError>>,
+    pub(super) closed: bool,
+    /// Processes that were started and have not died.
+    pub(super) alive: usize,
+    /// Who waits for all of them to be gone.
+    pub(super) mourners: Vec<Waker>,
+    pub(super) wakers: Vec<Waker>,
+    /// The leader has to look what came: somebody else took it in.
+    pub(super) recall: bool,
+    /// When the timer rings.
+    pub(super) alarm: Option<u64>,
+    pub(super) tally: Tally,
+    /// Keeps the pool while it drains without anybody's handle.
+    pub(super) keep: Option<(Arc<Shared>, Unfinished)>,
+}
+
+/// A worker, as its pool's users may see it.
+pub(crate) struct Account {
+    pub(crate) pid: u32,
+    pub(crate) tasks: u64,
+    pub(crate) busy: bool,
+    pub(crate) parked: bool,
+}
+
+/// The pool's figures at one moment.
+pub(crate) struct Sketch {
+    pub(crate) waiting: usize,
+    pub(crate) given: usize,
+    pub(crate) restarts: u64,
+    pub(crate) workers: usize,
+    pub(crate) tally: Tally,
+}
+
+impl State {
+    pub(super) fn new(settings: Settings) -> State {
+        State {
+            scheduler: Scheduler::new(settings),
+            workers: HashMap::new(),
+            jobs: BTreeMap::new(),
+            groups: Groups::default(),
+            next_job: 1,
+            next_seat: 1,
+            reading: false,
+            standing_in: false,
+            expected: false,
+            leader: None,
+            waiting: BTreeMap::new(),
+            ended: None,
+            closed: false,
+            alive: 0,
+            mourners: Vec::new(),
+            wakers: Vec::new(),
+            recall: false,
+            alarm: None,
+            tally: Tally::new(now()),
+            keep: None,
+        }
+    }
+
+    /// Whether the pool takes jobs.
+    pub(super) fn admit(&self) -> Result<(), Arc<PoolError>> {
+        match &self.ended {
+            Some(error) => Err(error.clone()),
+            None if self.closed => Err(Arc::new(PoolError::Closed)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn open(&mut self, function: Function, terms: Terms, keeps: bool, sink: Sink) -> Arc<Job> {
+        let id = self.next_job;
+        self.next_job += 1;
+        let submitted = matches!(sink, Sink::Tasks(_));
+        let job = Arc::new(Job { id, function, keeps, sink });
+        let timeout = terms.timeout.map(Duration::from_nanos);
+        self.jobs.insert(id, Open { job: job.clone(), left: 0, timeout, submitted });
+        self.scheduler.open(id, terms);
+        job
+    }
+
+    pub(super) fn seat(&mut self, pool: &Weak<Shared>, job: u64, owner: bool) -> Seat {
+        self.next_seat += 1;
+        Seat::new(pool.upgrade(), self.next_seat, job, owner)
+    }
+
+    /// More of a job's tasks.
+    pub(super) fn supply(&mut self, job: u64, start: usize, bundle: Encoded, following: usize) {
+        let Some(open) = self.jobs.get_mut(&job) else { return };
+        open.left += crate::pool::scheduler::Bundle::count(&bundle);
+        self.scheduler.supply(job, start, bundle, following);
+    }
+
+    pub(super) fn send(&mut self, id: u64, number: u64) {
+        let (Some(batch), Some(worker)) = (self.scheduler.batch(id, number), self.workers.get_mut(&id)) else { return };
+        let Some(open) = self.jobs.get(&batch.job) else { return };
+        worker.send(batch, open.job.function.entry);
+    }
+
+    /// Takes tasks of a batch back that nobody has begun; they wait again, if their job is still there.
+    pub(super) fn take_back(&mut self, id: u64, number: u64, want: impl Fn(usize) -> usize) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let count = worker.page.take_back(number, want);
+        if count > 0 {
+            self.scheduler.took_back(id, number, count);
+        }
+    }
+
+    /// How far the worker has come with the batch.
+    fn progress(workers: &HashMap<u64, Worker>, id: u64, batch: &Batch<Encoded>) -> Progress {
+        workers.get(&id).map(|worker| worker.page.progress(batch.number, batch.count)).unwrap_or_default()
+    }
+
+    pub(super) fn tick(&mut self) {
+        let workers = &self.workers;
+        self.scheduler.tick(now(), |id, batch| State::progress(workers, id, batch));
+    }
+
+    /// When the timer has to ring, if that is earlier than it does.
+    pub(super) fn next_alarm(&self) -> Option<u64> {
+        let next = self.scheduler.alarm(|id, batch| State::progress(&self.workers, id, batch))?;
+        self.alarm.is_none_or(|alarm| next < alarm).then_some(next)
+    }
+
+    /// Takes in what a worker said; an error where that is not the protocol.
+    pub(super) fn understand(&mut self, id: u64, verdict: Option<fn(Flags, &[u8]) -> Result<(), String>>) -> Result<(), &'static str> {
+        loop {
+            let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+            match worker.hear()? {
+                None => return Ok(()),
+                Some(Said::Unfit(why)) => worker.unfit = Some(why),
+                Some(Said::Ready(flags, value)) => match verdict.map_or(Ok(()), |verdict| verdict(flags, &value)) {
+                    Ok(()) => self.scheduler.born(id),
+                    Err(why) => {
+                        worker.unfit = Some(why);
+                        self.doom(id);
+                    }
+                },
+                Some(Said::Done { number, nanos, resident }) => {
+                    let batch = self.scheduler.batch(id, number).ok_or("an unknown batch")?;
+                    if worker.page.progress(number, batch.count).done != batch.count {
+                        return Err("a batch that is not done");
+                    }
+                    worker.done += batch.count as u64;
+                    self.tally.ran(batch.count, nanos);
+                    let Some(finished) = self.scheduler.finished(id, number, nanos, resident) else { continue };
+                    let late = finished.late.map(|(place, _)| place);
+                    self.collect(id, &finished.batch, finished.batch.count, late);
+                    if let Some((_, Some(ending))) = finished.late {
+                        self.conclude(ending, None);
+                    }
+                    if let Some(worker) = self.workers.get_mut(&id) {
+                        worker.batches.remove(&number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Delivers the first `done` results of a batch, but for the one that does not count.
+    fn collect(&mut self, id: u64, batch: &Batch<Encoded>, done: usize, late: Option<usize>) {
+        let (Some(worker), Some(open)) = (self.workers.get_mut(&id), self.jobs.get(&batch.job)) else { return };
+        if done == 0 {
+            return;
+        }
+        let mut odd = worker.batches.get_mut(&batch.number).map(|sent| std::mem::take(&mut sent.odd)).unwrap_or_default();
+        odd.retain(|place, _| *place < done);
+        if let Some(late) = late {
+            odd.insert(late, Odd::Void);
+        }
+        let body = match open.job.take() {
+            Some(take) => Body::Numbers(take(&worker.page, batch.number, done)),
+            None => Body::Bytes(Arc::new(worker.page.copy(batch.number))),
+        };
+        let failed = odd.values().filter(|odd| matches!(odd, Odd::Failed(_))).count();
+        self.tally.failed += failed as u64;
+        self.tally.done += (done - failed - usize::from(late.is_some())) as u64;
+        let given = open.job.keeps.then(|| batch.bundle.clone());
+        let part = Part::Results { job: batch.job, start: batch.start, done, body, odd, given };
+        self.post(batch.job, part, done - usize::from(late.is_some()));
+    }
+
+    /// A task has failed for good.
+    fn conclude(&mut self, ending: Ending, report: Option<&Arc<ExitReport>>) {
+        let after = self.jobs.get(&ending.job).and_then(|open| open.timeout).unwrap_or_default();
+        let failure = match (ending.cause, report) {
+            (Some(Cause::Timeout), report) => Failure::TimedOut { after, report: report.cloned() },
+            (Some(Cause::Cancelled), _) | (None, None) => Failure::Cancelled,
+            (None, Some(report)) => Failure::Died(report.clone()),
+        };
+        self.tally.failed += 1;
+        let error = TaskError::new(ending.job, ending.index, ending.attempts, failure);
+        self.post(ending.job, Part::Failed(error), 1);
+    }
+
+    /// Leaves results for a job's owner; so many tasks end with them.
+    pub(super) fn post(&mut self, job: u64, part: Part, ending: usize) {
+        let Some(open) = self.jobs.get_mut(&job) else { return };
+        open.left = open.left.saturating_sub(ending);
+        if open.submitted {
+            self.groups.ended(ending, &mut self.wakers);
+        }
+        open.job.post(part, &mut self.wakers);
+        self.recall |= self.leader.is_some();
+        self.rest();
+    }
+
+    /// A worker has died, or was never born. What it said of itself before, if it could not work.
+    pub(super) fn bury(&mut self, id: u64, report: Option<&Arc<ExitReport>>) -> Option<String> {
+        self.alive -= 1;
+        let workers = &self.workers;
+        let fates = self.scheduler.died(id, |batch| State::progress(workers, id, batch));
+        for fate in fates {
+            self.collect(id, &fate.batch, fate.done, fate.late);
+            for ending in fate.endings {
+                self.conclude(ending, report);
+            }
+        }
+        if self.alive == 0 {
+            self.wakers.append(&mut self.mourners);
+        }
+        self.workers.remove(&id).and_then(|worker| worker.unfit)
+    }
+
+    /// A worker is to die.
+    pub(super) fn doom(&mut self, id: u64) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.doomed = true;
+            if let Some(process) = &worker.process {
+                process.kill();
+            }
+        }
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        for worker in self.workers.values() {
+            if let Some(process) = &worker.process {
+                process.kill();
+            }
+        }
+    }
+
+    /// Nobody wants the job any more, or all of it has ended.
+    pub(super) fn retire(&mut self, job: u64) {
+        if self.jobs.remove(&job).is_some() {
+            self.scheduler.retire(job);
+            self.rest();
+        }
+    }
+
+    /// Whether there is anything that somebody has to wait on the doorbell for.
+    pub(super) fn has_business(&self) -> bool {
+        let working = || self.jobs.values().any(|open| open.left > 0) || self.scheduler.is_busy();
+        let ending = || (self.closed || self.ended.is_some()) && self.alive > 0;
+        self.alarm.is_some() || working() || ending()
+    }
+
+    /// Whether somebody drives who waits for something himself.
+    pub(super) fn is_driven(&self) -> bool {
+        self.leader.is_some() || self.reading && !self.waiting.is_empty()
+    }
+
+    /// The worker runs this task, if it has not ended meanwhile, and is to stop it.
+    pub(super) fn stop(&mut self, worker: u64, number: u64, place: usize) {
+        let Some(batch) = self.scheduler.batch(worker, number) else { return };
+        let progress = State::progress(&self.workers, worker, batch);
+        if progress.done == place && progress.claimed > place {
+            self.scheduler.stop(worker, number, place, Cause::Cancelled);
+        }
+    }
+
+    /// A task has ended of which nobody is to hear.
+    pub(super) fn ended_unseen(&mut self, job: u64) {
+        if let Some(open) = self.jobs.get_mut(&job) {
+            open.left = open.left.saturating_sub(1);
+            self.groups.ended(1, &mut self.wakers);
+        }
+        self.rest();
+    }
+
+    /// A closed pool's workers end with its last job.
+    pub(super) fn rest(&mut self) {
+        if self.closed && self.ended.is_none() && !self.jobs.values().any(|open| open.left > 0 || !open.submitted) {
+            self.end(PoolError::Closed);
+        }
+    }
+
+    /// The pool is over: every job ends, and the workers go.
+    pub(super) fn end(&mut self, error: PoolError) {
+        let error = self.ended.get_or_insert_with(|| Arc::new(error)).clone();
+        self.scheduler.end();
+        for open in std::mem::take(&mut self.jobs).into_values() {
+            open.job.end(&error, &mut self.wakers);
+        }
+        self.groups.end(&mut self.wakers);
+        self.recall |= self.leader.is_some();
+        self.discharge();
+        if self.alive == 0 {
+            self.wakers.append(&mut self.mourners);
+        }
+        // Whoever holds this lock holds the pool too.
+        self.keep = None;
+    }
+
+    /// Lets the workers go: they end with what they are running.
+    pub(super) fn discharge(&mut self) {
+        for worker in self.workers.values() {
+            for number in worker.batches.keys() {
+                worker.page.take_back(*number, |left| left);
+            }
+        }
+        self.workers.clear();
+    }
+
+    /// The workers that have started.
+    pub(crate) fn accounts(&self) -> Vec<Account> {
+        let account = |(&id, worker): (&u64, &Worker)| {
+            let pid = worker.process.as_ref()?.pid();
+            let (busy, parked) = self.scheduler.condition(id);
+            Some(Account { pid, tasks: worker.done, busy, parked })
+        };
+        let mut accounts: Vec<_> = self.workers.iter().filter_map(account).collect();
+        accounts.sort_unstable_by_key(|account| account.pid);
+        accounts
+    }
+
+    pub(crate) fn sketch(&self) -> Sketch {
+        let (waiting, given) = self.scheduler.load();
+        let waiting = waiting + self.groups.waiting();
+        let (restarts, workers) = (self.scheduler.restarts(), self.workers.values().filter(|worker| worker.process.is_some()).count());
+        Sketch { waiting, given, restarts, workers, tally: self.tally.clone() }
+    }
+}

@@ -1,0 +1,140 @@
+//! One job's tasks that wait, and what they have cost so far.
+
+use std::collections::BTreeMap;
+
+use super::{Bundle, MOST};
+
+/// What a batch should cost, in nanoseconds.
+const BATCH: u64 = 1_000_000;
+/// What the tasks that a worker claims at once may cost together, in nanoseconds.
+const STRIDE: u64 = 10_000;
+/// How much larger than the last a batch may be while costs are being learned.
+const GROWTH: usize = 8;
+
+/// What holds for all tasks of a job.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// Tasks that a worker claims and gives back together, instead of by what they cost.
+    pub(crate) chunk: Option<usize>,
+    /// Most tasks of a batch.
+    pub(crate) cap: usize,
+    /// How long a task may take, in nanoseconds.
+    pub(crate) timeout: Option<u64>,
+    /// Further attempts at a task that killed its worker or ran out of time.
+    pub(crate) retries: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Job<B> {
+    pub(super) terms: Terms,
+    bundles: BTreeMap<usize, B>,
+    /// Tasks in the bundles.
+    pub(super) waiting: usize,
+    /// Tasks that are still to come, as far as that is known.
+    pub(super) following: usize,
+    /// Failed attempts at tasks.
+    pub(super) attempts: BTreeMap<usize, u32>,
+    size: usize,
+    /// Nanoseconds a task.
+    pub(super) cost: Option<u64>,
+}
+
+impl<B: Bundle> Job<B> {
+    pub(super) fn new(terms: Terms) -> Job<B> {
+        let chunk = terms.chunk.map(|chunk| chunk.clamp(1, MOST));
+        Job {
+            size: chunk.unwrap_or(1),
+            terms: Terms { chunk, cap: terms.cap.clamp(1, MOST), ..terms },
+            bundles: BTreeMap::new(),
+            waiting: 0,
+            following: 0,
+            attempts: BTreeMap::new(),
+            cost: None,
+        }
+    }
+
+    /// How many bundles wait.
+    pub(super) fn bundles(&self) -> usize {
+        self.bundles.len()
+    }
+
+    /// Tasks that a worker claims at once. With a timeout one, so that whoever is asked to stop is the only one.
+    pub(super) fn stride(&self) -> usize {
+        if self.terms.timeout.is_some() {
+            return 1;
+        }
+        let affordable = self.cost.map_or(1, |cost| usize::try_from(STRIDE / cost.max(1)).unwrap_or(1)).clamp(1, 4096);
+        self.terms.chunk.unwrap_or(affordable)
+    }
+
+    /// How many tasks the next batch should have.
+    pub(super) fn most(&self, workers: usize) -> usize {
+        // Towards the end the batches get smaller, so that nobody is left with much when the others are done.
+        let share = (self.waiting + self.following).div_ceil(2 * workers.max(1));
+        let size = self.size.min(share.max(self.size / 8)).max(1);
+        let whole = self.terms.chunk.map_or(size, |chunk| size.div_ceil(chunk) * chunk);
+        whole.min(self.terms.cap)
+    }
+
+    /// Tasks wait, or wait again.
+    pub(super) fn wait(&mut self, start: usize, bundle: B) {
+        if bundle.count() > 0 {
+            self.waiting += bundle.count();
+            self.bundles.insert(start, bundle);
+        }
+    }
+
+    /// The first tasks that wait, `most` at the most. One that has failed before goes by itself: it may do so again.
+    pub(super) fn give(&mut self, most: usize) -> Option<(usize, B)> {
+        let (&start, first) = self.bundles.first_key_value()?;
+        let suspect = self.attempts.range(start..start + first.count().min(most)).next().map(|(&index, _)| index);
+        let most = match suspect {
+            Some(index) if index == start => 1,
+            Some(index) => index - start,
+            None => most,
+        };
+        let mut bundle = self.bundles.remove(&start)?;
+        if bundle.count() > most {
+            let head = bundle.head(most);
+            self.bundles.insert(start + most, bundle);
+            bundle = head;
+        }
+        self.waiting -= bundle.count();
+        Some((start, bundle))
+    }
+
+    /// Takes one task out that waits; false where it does not.
+    pub(super) fn take_out(&mut self, index: usize) -> bool {
+        let Some((&start, bundle)) = self.bundles.range_mut(..=index).next_back() else { return false };
+        let place = index - start;
+        if place >= bundle.count() {
+            return false;
+        }
+        let mut rest = if place == 0 { self.bundles.remove(&start) } else { Some(bundle.tail(place)) };
+        let behind = rest.as_mut().filter(|rest| rest.count() > 1).map(|rest| rest.tail(1));
+        if let Some(behind) = behind {
+            self.bundles.insert(index + 1, behind);
+        }
+        self.waiting -= 1;
+        true
+    }
+
+    /// So many tasks took so many nanoseconds.
+    pub(super) fn learn(&mut self, tasks: usize, nanos: u64) {
+        let cost = (nanos / tasks.max(1) as u64).max(1);
+        self.cost = Some(cost);
+        let wanted = usize::try_from(BATCH / cost).unwrap_or(MOST).clamp(1, MOST);
+        self.size = wanted.min(self.size.saturating_mul(GROWTH));
+    }
+
+    /// An attempt at the task has failed: how many that makes, and whether there is another.
+    pub(super) fn fail(&mut self, index: usize) -> (u32, bool) {
+        let attempts = self.attempts.entry(index).or_default();
+        *attempts += 1;
+        let (attempts, again) = (*attempts, *attempts <= self.terms.retries);
+        if !again {
+            self.attempts.remove(&index);
+        }
+        (attempts, again)
+    }
+}
