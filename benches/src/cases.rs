@@ -4,7 +4,6 @@ pub mod ask;
 pub mod bulk;
 pub mod idle;
 pub mod pipeline;
-pub mod pool;
 pub mod spawn;
 pub mod tell;
 
@@ -25,11 +24,10 @@ pub const ALL: &[(&str, Case)] = &[
     ("tell", tell::measure),
     ("bulk", bulk::measure),
     ("idle", idle::measure),
-    ("pool", pool::measure),
 ];
 
 /// Puts this process on the near side's core and the actor on the far one, until the guard is dropped.
-fn placed(actor: &ActorRef<Work>, sides: Sides) -> Placed {
+pub fn placed(actor: &ActorRef<Work>, sides: Sides) -> Placed {
     let cores = place::cores();
     let (near, far) = sides.of(&cores);
     actor.ask(move |reply| Work::Pin(vec![far], reply)).blocking().expect("the actor answers");
@@ -37,7 +35,7 @@ fn placed(actor: &ActorRef<Work>, sides: Sides) -> Placed {
     Placed(cores)
 }
 
-struct Placed(Vec<usize>);
+pub struct Placed(Vec<usize>);
 
 impl Drop for Placed {
     fn drop(&mut self) {

@@ -1,6 +1,8 @@
 //! What Procession costs: one table, each figure beside its *floor*, what the same thing costs with nothing but system calls.
 //!
-//! `cargo bench -p procession-benches`, or with `-- tell spawn` only the cases whose names contain one of the words.
+//! `cargo bench -p procession-benches`, or with `-- tell spawn` only the cases whose names contain one of the words, with
+//! `-- --quick` one round of each, with `-- plot` what the pool's plot is drawn from. The pools have a table of their own, in which
+//! Python's stand beside them.
 //!
 //! Floor and case are measured in turns, round by round, in the same run and with the same placement, and the table shows the
 //! median of each. The floors live in a helper process of their own ([`floors`]): this same program, executed afresh, so that it is as
@@ -10,6 +12,8 @@ mod actors;
 mod cases;
 mod floors;
 mod place;
+mod pool;
+mod python;
 mod table;
 
 #[procession::main]
@@ -23,14 +27,32 @@ fn main() {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let floors = floors::Floors::start();
-    println!("{}", table::heading());
-    for (name, case) in cases::ALL {
-        if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
-            for row in case(&floors) {
-                println!("{row}");
-            }
-        }
+    let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let bench = pool::Bench { floors: floors::Floors::start(), python: python::Python::start(), quick };
+    if words.iter().any(|word| *word == "plot") {
+        pool::plot::print(&bench);
+        return;
     }
+    let costs = wanted(cases::ALL, &words).into_iter().flat_map(|case| case(&bench.floors));
+    print(&table::heading(), costs);
+    let pools = wanted(pool::ALL, &words).into_iter().flat_map(|case| case(&bench));
+    print(&pool::heading(&bench), pools);
+}
+
+/// The cases that one of the words is about; all, where there are none.
+fn wanted<C: Copy>(cases: &[(&str, C)], words: &[&String]) -> Vec<C> {
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    cases.iter().filter(|(name, _)| is_wanted(name)).map(|(_, case)| *case).collect()
+}
+
+/// A table; nothing where it has no rows.
+fn print(heading: &str, rows: impl Iterator<Item = impl std::fmt::Display>) {
+    for (number, row) in rows.enumerate() {
+        if number == 0 {
+            println!("{heading}");
+        }
+        println!("{row}");
+    }
+    println!();
 }

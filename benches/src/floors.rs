@@ -8,7 +8,7 @@ mod birth;
 pub mod bulk;
 mod idle;
 mod pingpong;
-pub mod pool;
+mod pool;
 mod stream;
 
 use std::cell::RefCell;
@@ -19,6 +19,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::place::Sides;
+use crate::pool::{long, spin};
 
 /// In the environment of the helper alone.
 const HELPER: &str = "PROCESSION_BENCHES_HELPER";
@@ -35,7 +36,14 @@ const FLOORS: &[(&str, Floor)] = &[
     ("one way", stream::one_way),
     ("bulk", bulk::measure),
     ("idle", idle::measure),
-    ("pool", pool::measure),
+    ("pool numbers", pool::numbers),
+    ("pool particles", pool::particles),
+    ("pool singles", pool::singles),
+    ("pool echoed", pool::echoed),
+    ("pool copied", pool::copied),
+    ("pool short", || pool::halves(long::SHORT)),
+    ("pool middle", || pool::halves(long::MIDDLE)),
+    ("pool mixed", || pool::halves(long::MIXED)),
 ];
 
 /// The helper, as the cases use it.
@@ -48,7 +56,7 @@ impl Floors {
     pub fn start() -> Floors {
         let (stream, theirs) = UnixStream::pair().expect("a socket pair");
         let mut command = Command::new("/proc/self/exe");
-        command.env(HELPER, "1").stdin(OwnedFd::from(theirs));
+        command.env(HELPER, "1").env(spin::ROUNDS, spin::rounds_of_a_microsecond().to_string()).stdin(OwnedFd::from(theirs));
         let child = command.spawn().expect("the helper");
         Floors { stream: RefCell::new(stream), child }
     }
@@ -56,6 +64,11 @@ impl Floors {
     /// One round of a floor: the time of one operation.
     pub fn time(&self, name: &str) -> Duration {
         Duration::from_secs_f64(self.number(name) as f64 * 1e-12)
+    }
+
+    /// One round of a floor: the seconds of one operation, also where that is but a few picoseconds.
+    pub fn seconds(&self, name: &str) -> f64 {
+        self.number(name) as f64 * 1e-12
     }
 
     /// One round of a floor: its number.

@@ -10,9 +10,18 @@ pub fn cores() -> Vec<usize> {
 
 /// Puts every thread of this process on these cores. Threads that are started later inherit their starter's.
 pub fn pin(cores: &[usize]) {
+    pin_tasks("/proc/self/task", cores);
+}
+
+/// The same with another process of this user.
+pub fn pin_process(pid: u32, cores: &[usize]) {
+    pin_tasks(&format!("/proc/{pid}/task"), cores);
+}
+
+fn pin_tasks(tasks: &str, cores: &[usize]) {
     let mut set = CpuSet::new();
     cores.iter().for_each(|&core| set.set(core));
-    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+    for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
         let thread = task.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         if thread.is_some() {
             let _ = sched_setaffinity(thread, &set);

@@ -242,6 +242,15 @@ async fn what_fits_is_left_alone() {
             black_box(vec![1u8; 32 << 20]);
         }
         let refused = Vec::<u8>::new().try_reserve_exact(1 << 30).is_err();
+        // All that there is, touched, for longer than from one look to the next.
+        let mut all: Vec<Vec<u8>> = Vec::with_capacity(4096);
+        let mut block = Vec::new();
+        while block.try_reserve_exact(1 << 16).is_ok() {
+            block.resize(1 << 16, 1);
+            all.push(std::mem::take(&mut block));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        all.clear();
         black_box(vec![1u8; 32 << 20]).len() + usize::from(refused)
     }
     let process = Fits::builder().memory_limit(64 * MIB).spawn().await.unwrap();
@@ -440,6 +449,13 @@ async fn the_lowest_limits_are_enough_to_live_with() {
     assert_eq!(spawns.join().timeout(PATIENCE).await.unwrap(), 2);
 }
 
+#[test]
+fn what_a_preload_built_does_not_count() {
+    let program = Program::start(env!("CARGO_BIN_EXE_limited"), &[]);
+    assert_eq!(program.line(), "144");
+    assert!(program.line().contains("ran out of its memory limit of 64 MiB"));
+}
+
 /// How often the threads of a process have woken.
 fn wakes(pid: u32) -> u64 {
     let status = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
@@ -452,6 +468,8 @@ fn wakes(pid: u32) -> u64 {
 #[test]
 fn the_root_samples_only_while_somebody_is_limited() {
     let program = Program::start(env!("CARGO_BIN_EXE_limited"), &[]);
+    program.line();
+    program.line();
     let limited: u32 = program.line().parse().unwrap();
     let before = wakes(program.pid());
     wait_until("the root has looked a few times", PATIENCE, || wakes(program.pid()) >= before + 5);

@@ -12,6 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::definition::{FunctionActor, Running};
 use super::family::family;
 use crate::link::frame::Flags;
+use crate::link::value::Names;
+use crate::link::value::Shapes;
 use crate::link::value::{self, DecodeError, EncodeError, Encoding};
 
 use std::os::fd::OwnedFd;
@@ -46,10 +48,12 @@ pub(crate) trait Ledger {
     fn claim(&mut self) -> Option<Range<usize>>;
     /// The next result, of a plain number type.
     fn number(&mut self, bytes: &[u8]);
-    /// The next result, of any other type.
-    fn record(&mut self, encoding: Encoding, bytes: &[u8]) -> io::Result<()>;
-    /// The next result, which is large or is to be moved rather than copied.
+    /// The next result, of any other type, with the names of the structs in this batch's results so far.
+    fn record(&mut self, encoding: Encoding, bytes: &[u8], names: &[u8]) -> io::Result<()>;
+    /// The next result, which is large and has no structs.
     fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()>;
+    /// Whether results are read by somebody who knows no names.
+    fn plain(&self) -> bool;
     /// There is no next result; `width` is that of the numbers expected.
     fn mishap(&mut self, mishap: Mishap, width: Option<usize>) -> io::Result<()>;
 }
@@ -57,11 +61,15 @@ pub(crate) trait Ledger {
 /// Runs the tasks of one batch.
 pub(crate) type Run = fn(Arguments<'_>, &mut Bench, &mut dyn Ledger) -> io::Result<()>;
 
-/// What a process keeps from task to task: the runtime of async functions, and a buffer.
+/// What a process keeps from task to task: the runtime of async functions, a buffer, and the names of structs.
 #[derive(Default)]
 pub(crate) struct Bench {
     runtime: Option<tokio::runtime::Runtime>,
     buffer: Vec<u8>,
+    /// Those in the arguments.
+    pub(crate) names: Names,
+    /// Those in the results.
+    shapes: Shapes,
 }
 
 impl Bench {
@@ -155,16 +163,20 @@ impl<T: value::Message> Source<'_, T> {
     }
 
     #[inline]
-    fn next(&mut self) -> Result<T, Mishap> {
+    fn next(&mut self, names: &Names) -> Result<T, Mishap> {
         match self {
             Source::Numbers(numbers) => numbers.next().ok_or_else(missing::<T>),
             Source::Records(bytes) => match next_record(bytes) {
                 None | Some(None) => Err(missing::<T>()),
-                Some(Some((flags, body))) => value::decode(flags, body, Vec::new()).map_err(Mishap::Unreadable),
+                Some(Some((flags, body))) => names.decode(flags, body, Vec::new()).map_err(Mishap::Unreadable),
             },
             Source::One(one) => {
                 let (flags, body, descriptors) = one.take().ok_or_else(missing::<T>)?;
-                value::decode_owned(flags, body, descriptors).map_err(Mishap::Unreadable)
+                let decoded = match flags.contains(Flags::BLOCK) {
+                    true => value::decode_owned(flags, body, descriptors),
+                    false => names.decode(flags, &body, descriptors),
+                };
+                decoded.map_err(Mishap::Unreadable)
             }
             Source::Broken(error) => Err(Mishap::Unreadable(error.clone())),
         }
@@ -181,13 +193,13 @@ fn missing<T>() -> Mishap {
 
 /// Runs tasks of `A` until there are no more to claim.
 pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench, ledger: &mut dyn Ledger) -> io::Result<()> {
-    let width = width::<A::Output>();
+    let (width, plain) = (width::<A::Output>(), ledger.plain());
     let mut source = Source::<A::Arguments>::of(arguments);
     while let Some(tasks) = ledger.claim() {
         for _ in tasks {
             // What a panic leaves behind is the argument's and the function's own, and both are gone.
             let ran = catch_unwind(AssertUnwindSafe(|| -> Result<io::Result<A::Output>, Mishap> {
-                let argument = source.next()?;
+                let argument = source.next(&bench.names)?;
                 Ok(bench.finish(A::call(argument)))
             }));
             let output = match ran {
@@ -210,7 +222,7 @@ pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench,
                     if block.len() > LARGE {
                         ledger.large(encoding, block)?
                     } else {
-                        ledger.record(encoding, &block)?
+                        ledger.record(encoding, &block, &[])?
                     }
                     continue;
                 }
@@ -218,8 +230,13 @@ pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench,
             };
             let mut buffer = std::mem::take(&mut bench.buffer);
             buffer.clear();
-            match catch_unwind(AssertUnwindSafe(|| value::encode(&output, &mut buffer))) {
-                Ok(Ok(encoding)) => ledger.record(encoding, &buffer)?,
+            let shapes = &mut bench.shapes;
+            let encoded = catch_unwind(AssertUnwindSafe(|| match plain {
+                true => value::encode(&output, &mut buffer),
+                false => shapes.encode(&output, &mut buffer),
+            }));
+            match encoded {
+                Ok(Ok(encoding)) => ledger.record(encoding, &buffer, if plain { &[] } else { bench.shapes.table() })?,
                 Ok(Err(error)) => ledger.mishap(Mishap::Unsendable(error), width)?,
                 Err(panic) => ledger.mishap(Mishap::Panicked(panic), width)?,
             }

@@ -48,13 +48,26 @@ impl Parcel {
 /// A parcel inside a message: its bytes, and its descriptors among the message's.
 impl Serialize for Parcel {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Borrowed { flags: self.flags.bits(), body: &self.body, descriptors: &self.descriptors }.serialize(serializer)
+    }
+}
+
+/// What is serialised as a [`Parcel`] is, and belongs to somebody else.
+pub(crate) struct Borrowed<'a> {
+    pub(crate) flags: u8,
+    pub(crate) body: &'a [u8],
+    pub(crate) descriptors: &'a [OwnedFd],
+}
+
+impl Serialize for Borrowed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let descriptors = self
             .descriptors
             .iter()
             .map(|fd| fd.try_clone().map(Attached))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| serde::ser::Error::custom(format!("a descriptor could not be copied: {error}")))?;
-        (self.flags.bits(), Bytes(&self.body), descriptors).serialize(serializer)
+        (self.flags, Bytes(self.body), descriptors).serialize(serializer)
     }
 }
 

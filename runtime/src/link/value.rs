@@ -110,31 +110,54 @@ impl DecodeError {
 /// `out` is then as it was, and no descriptor is left over.
 #[inline]
 pub(crate) fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Encoding, EncodeError> {
-    encode_with(value, out, None)
+    encode_with(value, out, None).into_result()
+}
+
+/// What became of a value that was to be encoded. It is two words wide, unlike the result that it stands for; where many
+/// small values are encoded, to move that about takes a fifth of the time.
+#[derive(Debug)]
+pub(crate) enum Encoded {
+    /// Its body is there: MessagePack or a record, without descriptors.
+    Plain,
+    /// Its body is there: a block.
+    Block,
+    /// Its body is there with descriptors, or it cannot be sent.
+    Other(Box<Result<Encoding, EncodeError>>),
+}
+
+impl Encoded {
+    /// The same as a result.
+    #[inline]
+    pub(crate) fn into_result(self) -> Result<Encoding, EncodeError> {
+        match self {
+            Encoded::Plain => Ok(Encoding::default()),
+            Encoded::Block => Ok(Encoding { flags: Flags::BLOCK, descriptors: Vec::new() }),
+            Encoded::Other(result) => *result,
+        }
+    }
 }
 
 /// [`encode`], with or without a table of names.
 #[inline(always)]
-fn encode_with<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>, shapes: Option<&mut Shapes>) -> Result<Encoding, EncodeError> {
+fn encode_with<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>, shapes: Option<&mut Shapes>) -> Encoded {
     if let Some(length) = block_length(value) {
         if length as u64 > FRAME_CAP {
-            return Err(too_long::<T>(length));
+            return Encoded::Other(Box::new(Err(too_long::<T>(length))));
         }
         write_block(value, out);
-        return Ok(Encoding { flags: Flags::BLOCK, descriptors: Vec::new() });
+        return Encoded::Block;
     }
     let before = out.len();
     let collection = Collection::new();
     let written = value.serialize(Put { writer: &mut Writer { out: &mut *out, shapes }, level: Level::TOP });
     let length = out.len() - before;
-    // What is usual is told apart first, as constants cost nothing on their way out.
     if written.is_ok() && length as u64 <= FRAME_CAP && collection.is_empty() {
-        return Ok(Encoding::default());
+        return Encoded::Plain;
     }
     if written.is_err() || length as u64 > FRAME_CAP {
         out.truncate(before);
     }
-    conclude::<T>(written, length, &collection)
+    Encoded::Other(Box::new(conclude::<T>(written, length, &collection)))
 }
 
 /// What came of writing so many bytes.

@@ -17,6 +17,7 @@ use crate::actor::definition::FunctionActor;
 use crate::link::frame::Flags;
 use crate::link::parcel::Parcel;
 use crate::link::value::EncodeError;
+use crate::link::value::Names;
 use crate::process::limits::Limits;
 use crate::process::{init, member};
 
@@ -143,7 +144,7 @@ impl PoolBuilder {
             (Err(error), _) => self.wrong = Some(PoolError::clone(&error)),
             (_, Err(error)) => self.wrong = Some(cannot_be_sent(error)),
         }
-        self.verdict = Some(|flags, bytes| match open_one::<A::Output>(flags, bytes) {
+        self.verdict = Some(|flags, bytes| match open_one::<A::Output>(flags, bytes, &Names::new()) {
             Ok(output) => output.verdict(),
             Err(error) => Err(error.to_string()),
         });
@@ -219,7 +220,7 @@ impl PoolBuilder {
         let plan = Plan {
             name: self.name.unwrap_or_else(|| format!("pool{}", POOLS.fetch_add(1, Ordering::Relaxed))),
             limits: self.limits,
-            setup: Setup { initializer: self.initializer },
+            setup: Setup { initializer: self.initializer, ..Setup::default() },
             verdict: self.verdict,
             max_pending: self.max_pending,
         };

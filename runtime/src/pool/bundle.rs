@@ -6,9 +6,13 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::scheduler::Bundle;
 use crate::actor::batch::{self, LARGE, RECORD, next_record, put_number, record_word};
 use crate::link::frame::{FRAME_CAP, Flags};
+use crate::link::parcel::{Borrowed, Parcel};
+use crate::link::value::Shapes;
 use crate::link::value::{self, EncodeError, Message};
 
 /// Bytes of arguments from which on a bundle takes no more tasks.
@@ -135,6 +139,8 @@ impl Bundle for Encoded {
 /// Fills bundles.
 pub(crate) struct Packer {
     width: Option<usize>,
+    /// The names of the structs so far, where they are not written with each.
+    shapes: Option<Shapes>,
     table: Arc<[u8]>,
     bytes: Vec<u8>,
     count: usize,
@@ -153,8 +159,14 @@ pub(crate) enum Packed {
 }
 
 impl Packer {
+    /// For many arguments.
     pub(crate) fn new<T: 'static>() -> Packer {
-        Packer { width: batch::width::<T>(), table: Arc::default(), bytes: Vec::new(), count: 0 }
+        Packer { shapes: Some(Shapes::new()), ..Packer::plain::<T>() }
+    }
+
+    /// For one argument.
+    pub(crate) fn plain<T: 'static>() -> Packer {
+        Packer { width: batch::width::<T>(), shapes: None, table: Arc::default(), bytes: Vec::new(), count: 0 }
     }
 
     /// Adds an argument. Runs the user's `Serialize`.
@@ -181,7 +193,11 @@ impl Packer {
         };
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD]);
-        let encoded = catch_unwind(AssertUnwindSafe(|| value::encode(&item, &mut self.bytes)));
+        let (shapes, bytes) = (&mut self.shapes, &mut self.bytes);
+        let encoded = catch_unwind(AssertUnwindSafe(|| match shapes {
+            Some(shapes) => shapes.encode(&item, bytes),
+            None => value::encode(&item, bytes),
+        }));
         let encoding = match encoded.unwrap_or_else(|_| Err(panicked::<T>())) {
             Ok(encoding) => encoding,
             Err(error) => {
@@ -193,11 +209,19 @@ impl Packer {
         if length > LARGE || !encoding.descriptors.is_empty() {
             let body = self.bytes.split_off(start + RECORD);
             self.bytes.truncate(start);
+            self.name();
             return Some(Packed::Alone(self.alone(body, encoding.flags, encoding.descriptors)));
         }
         let word = record_word(encoding.flags, length).unwrap_or_default();
         self.bytes[start..start + RECORD].copy_from_slice(&word.to_le_bytes());
         None
+    }
+
+    /// Sees that the table of names has all that were used.
+    fn name(&mut self) {
+        if let Some(shapes) = self.shapes.as_ref().filter(|shapes| shapes.table().len() > self.table.len()) {
+            self.table = shapes.table().into();
+        }
     }
 
     fn alone(&self, body: Vec<u8>, flags: Flags, descriptors: Vec<OwnedFd>) -> Encoded {
@@ -218,6 +242,7 @@ impl Packer {
         }
         let count = std::mem::take(&mut self.count);
         let bytes = std::mem::take(&mut self.bytes);
+        self.name();
         let form = self.width.map_or(Form::Records, Form::Numbers);
         Some(Encoded { count, range: 0..bytes.len(), bytes: Arc::new(bytes), form, table: self.table.clone() })
     }
@@ -226,4 +251,46 @@ impl Packer {
 #[cold]
 fn panicked<T>() -> EncodeError {
     EncodeError { type_name: std::any::type_name::<T>().into(), reason: "its `Serialize` panicked".into() }
+}
+
+/// A bundle inside a message: how many arguments, bytes of each if they are numbers, what stands alone, the table of names.
+impl Serialize for Encoded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (width, flags, descriptors) = match &self.form {
+            Form::Numbers(width) => (Some(*width), None, &[][..]),
+            Form::Records => (None, None, &[][..]),
+            Form::Alone(flags, descriptors) => (None, Some(flags.bits()), &descriptors[..]),
+        };
+        let parcel = Borrowed { flags: flags.unwrap_or_default(), body: self.body(), descriptors };
+        (self.count, width, flags.is_some(), Borrowed { flags: 0, body: &self.table, descriptors: &[] }, parcel).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Encoded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Wire = (usize, Option<usize>, bool, Parcel, Parcel);
+        let (count, width, alone, table, parcel) = Wire::deserialize(deserializer)?;
+        let form = match (width, alone) {
+            (Some(width), _) => Form::Numbers(width),
+            (None, true) => Form::Alone(parcel.flags, parcel.descriptors.into()),
+            (None, false) => Form::Records,
+        };
+        let whole = match form {
+            Form::Numbers(width) => count.checked_mul(width) == Some(parcel.body.len()) && width > 0,
+            Form::Alone(..) => count == 1,
+            Form::Records => {
+                let mut rest = &parcel.body[..];
+                let mut records = 0;
+                while records < count && next_record(&mut rest).is_some() {
+                    records += 1;
+                }
+                records == count && rest.is_empty()
+            }
+        };
+        if !whole || count == 0 {
+            return Err(de::Error::custom("a bundle whose arguments are not as many as it says"));
+        }
+        let range = 0..parcel.body.len();
+        Ok(Encoded { count, bytes: Arc::new(parcel.body), range, form, table: table.body.into() })
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Function {
     pub(crate) cap: usize,
     /// Bytes of a result, where it is a plain number.
     pub(crate) width: Option<usize>,
+    /// Whoever reads the results knows no names of structs.
+    pub(crate) plain: bool,
     /// How plain numbers are taken from a page.
     take: Option<Take>,
 }
@@ -32,7 +34,15 @@ impl Function {
         let missing = || Arc::new(PoolError::from(std::io::Error::other("the actor is not in this program's table")));
         let entry = index_of(A::entry()).ok_or_else(missing)?;
         let width = batch::width::<A::Output>();
-        Ok(Function { entry, cap: ROOM / width.unwrap_or(RECORD), width, take: taker::<A::Output>() })
+        Ok(Function { entry, cap: ROOM / width.unwrap_or(RECORD), width, plain: false, take: taker::<A::Output>() })
+    }
+}
+
+impl Function {
+    /// A function of which only another process knows the types.
+    pub(crate) fn elsewhere(entry: u32, width: Option<usize>) -> Function {
+        let width = width.map(|width| width.clamp(1, 8));
+        Function { entry, cap: ROOM / width.unwrap_or(RECORD), width, plain: true, take: None }
     }
 }
 

@@ -4,7 +4,7 @@
 //!   [`stats`], [`progress`]
 //! * [`work`]: a job from its owner's side: [`input`] in, [`bundle`]s to the pool, [`part`]s back, [`gather`]ed into place
 //! * [`scheduler`]: which worker runs which tasks, as a plain state machine; [`driver`]: its hands; [`job`]: what both know of a
-//!   job; [`backend`]: who it is that runs tasks
+//!   job; [`backend`]: who it is that runs tasks; [`remote`] and [`counter`]: a pool from other processes, both ends
 //! * [`worker`]: the other side; [`worker_state`]: what it keeps; [`page`]: the memory that both sides share; [`cores`]: how many
 //!   workers are right
 
@@ -12,6 +12,7 @@ pub(crate) mod backend;
 pub(crate) mod builder;
 pub(crate) mod bundle;
 pub(crate) mod cores;
+pub(crate) mod counter;
 pub(crate) mod driver;
 pub(crate) mod error;
 pub(crate) mod gather;
@@ -21,6 +22,7 @@ pub(crate) mod map;
 pub(crate) mod page;
 pub(crate) mod part;
 pub(crate) mod progress;
+pub(crate) mod remote;
 pub(crate) mod results;
 pub(crate) mod scheduler;
 pub(crate) mod stats;
@@ -54,7 +56,11 @@ use crate::wait;
 ///
 /// The workers start with the first tasks, as many as there is work for, and stay. A task that kills its worker fails alone, with the
 /// exit report; the worker is replaced. A pool is used from any number of tasks and threads at once, by reference or through its
-/// clones. Dropping the last clone never blocks: what was submitted is done all the same, and the end of `main` waits for that, no
+/// clones, and from other processes: the handle can be sent in messages and as an argument, also to the pool's own tasks. A task that
+/// waits for its own pool does not count as a worker meanwhile, and another process takes its place, up to 256 at once; beyond
+/// that, it gets an error.
+///
+/// Handles elsewhere do not keep the pool. Dropping the last clone here never blocks: what was submitted is done all the same, and the end of `main` waits for that, no
 /// longer than five seconds.
 ///
 /// ```no_run
@@ -161,23 +167,21 @@ impl Pool {
 
     /// From now on the pool has so many workers when it is busy, at least one. Those that are too many finish what they run.
     pub fn resize(&self, workers: usize) {
-        if let Backend::Workers(shared) = &self.handle.0 {
-            shared.resize(workers);
-        }
+        self.handle.0.resize(workers);
     }
 
-    /// What the pool is doing and has done.
+    /// What the pool is doing and has done. Known only in the process that made it; elsewhere all is zero.
     pub fn stats(&self) -> Stats {
         match &self.handle.0 {
             Backend::Workers(shared) => shared.look(|state| {
                 let sketch = state.sketch();
                 sketch.tally.stats(sketch.waiting, sketch.given, sketch.restarts, sketch.workers, driver::now())
             }),
-            Backend::Here => Stats::default(),
+            Backend::Elsewhere(_) | Backend::Here => Stats::default(),
         }
     }
 
-    /// The workers that are alive now.
+    /// The workers that are alive now. Known only in the process that made the pool; elsewhere there are none.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         match &self.handle.0 {
             Backend::Workers(shared) => shared.look(|state| {
@@ -187,7 +191,7 @@ impl Pool {
                 };
                 state.accounts().into_iter().map(info).collect()
             }),
-            Backend::Here => Vec::new(),
+            Backend::Elsewhere(_) | Backend::Here => Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::bundle::Encoded;
 use super::error::{Failure, TaskError};
 use crate::actor::batch::{self, next_record};
 use crate::link::frame::Flags;
+use crate::link::value::Names;
 use crate::link::value::{self, DecodeError, Message};
 
 /// A result that did not come with the others.
@@ -26,8 +27,8 @@ pub(crate) enum Odd {
 pub(crate) enum Body {
     /// A vector of plain numbers.
     Numbers(Box<dyn Any + Send>),
-    /// Plain numbers or records, as bytes.
-    Bytes(Arc<Vec<u8>>),
+    /// Plain numbers or records, as bytes, and the names of the structs in them.
+    Bytes(Arc<Vec<u8>>, Arc<Names>),
 }
 
 /// What came of some tasks.
@@ -89,22 +90,24 @@ pub(crate) fn ranges(bytes: &[u8], width: Option<usize>, done: usize) -> impl It
 }
 
 /// The value of one result: a number's bytes, or a record's.
-pub(crate) fn open_one<R: Message>(flags: Flags, bytes: &[u8]) -> Result<R, DecodeError> {
+#[inline]
+pub(crate) fn open_one<R: Message>(flags: Flags, bytes: &[u8], names: &Names) -> Result<R, DecodeError> {
     match batch::width::<R>() {
         Some(_) => value::decode::<Vec<R>>(Flags::BLOCK, bytes, Vec::new())?.pop().ok_or_else(lost::<R>),
-        None => value::decode(flags, bytes, Vec::new()),
+        None => names.decode(flags, bytes, Vec::new()),
     }
 }
 
 /// The value of a result that came by itself, or why there is none; `None` where it does not count.
-pub(crate) fn open_odd<R: Message>(odd: Odd) -> Option<Result<R, Failure>> {
+pub(crate) fn open_odd<R: Message>(odd: Odd, names: &Names) -> Option<Result<R, Failure>> {
     let decoded = match odd {
         Odd::Void => return None,
         Odd::Failed(failure) => return Some(Err(failure)),
         // A number that found no place is a block of one.
         Odd::Value(flags, bytes, descriptors) => match batch::width::<R>() {
-            Some(_) => open_one(flags, &bytes),
-            None => value::decode_owned(flags, bytes, descriptors),
+            Some(_) => open_one(flags, &bytes, names),
+            None if flags.contains(Flags::BLOCK) => value::decode_owned(flags, bytes, descriptors),
+            None => names.decode(flags, &bytes, descriptors),
         },
     };
     Some(decoded.map_err(|error| Failure::Decode(Arc::new(error))))
@@ -127,12 +130,12 @@ impl Part {
                     return;
                 }
                 let mut numbers = numbers.into_iter();
-                one_by_one(job, start, done, odd, into, || numbers.next().ok_or_else(lost::<R>));
+                one_by_one(job, start, done, odd, into, &Names::new(), || numbers.next().ok_or_else(lost::<R>));
             }
-            Part::Results { start, done, body: Body::Bytes(bytes), odd, job, .. } => {
+            Part::Results { start, done, body: Body::Bytes(bytes, names), odd, job, .. } => {
                 let mut ranges = ranges(&bytes, batch::width::<R>(), done);
-                one_by_one(job, start, done, odd, into, || match ranges.next().flatten() {
-                    Some((flags, range)) => open_one(flags, &bytes[range]),
+                one_by_one(job, start, done, odd, into, &names, || match ranges.next().flatten() {
+                    Some((flags, range)) => open_one(flags, &bytes[range], &names),
                     None => Err(lost::<R>()),
                 });
             }
@@ -147,6 +150,7 @@ fn one_by_one<R: Message>(
     done: usize,
     mut odd: BTreeMap<usize, Odd>,
     into: &mut Opened<R>,
+    names: &Names,
     mut next: impl FnMut() -> Result<R, DecodeError>,
 ) {
     let (mut first, mut values) = (start, Vec::with_capacity(done));
@@ -154,7 +158,7 @@ fn one_by_one<R: Message>(
         let regular = next();
         let outcome = match odd.remove(&place) {
             None => Some(regular.map_err(|error| Failure::Decode(Arc::new(error)))),
-            Some(odd) => open_odd(odd),
+            Some(odd) => open_odd(odd, names),
         };
         match outcome {
             Some(Ok(value)) => values.push(value),

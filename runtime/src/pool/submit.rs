@@ -14,7 +14,7 @@ use super::driver::{Refused, Single};
 use super::error::{Failure, PoolError, TaskError, TaskId};
 use super::job::Function;
 use super::scheduler::Terms;
-use super::task::{Cell, OnDrop, Task};
+use super::task::{Cell, OnDrop, Task, Where};
 use crate::actor::definition::FunctionActor;
 use crate::wait;
 
@@ -97,7 +97,7 @@ impl<A: FunctionActor> Future for Submitting<A> {
             Stage::Over => panic!("a `Submit` was polled after it was ready"),
         };
         match backend.submit(&single, context.waker()) {
-            Ok((id, cell, seat)) => Poll::Ready(Ok(Task::new(id, cell, Some(seat), on_drop))),
+            Ok((id, cell, place)) => Poll::Ready(Ok(Task::new(id, cell, place, on_drop))),
             Err(Refused::Over(error)) => Poll::Ready(Err(PoolError::clone(&error))),
             Err(Refused::Full) => {
                 self.stage = Stage::Waiting(backend, single);
@@ -110,7 +110,7 @@ impl<A: FunctionActor> Future for Submitting<A> {
 /// The task, ready to travel; or why it cannot.
 fn encode<A: FunctionActor>(arguments: A::Arguments, terms: Terms) -> Result<Result<Single, Failure>, Arc<PoolError>> {
     let function = Function::of::<A>()?;
-    let mut packer = Packer::new::<A::Arguments>();
+    let mut packer = Packer::plain::<A::Arguments>();
     let argument: Option<Encoded> = match packer.pack(arguments) {
         Packed::Room | Packed::Full => packer.take(),
         Packed::Alone(alone) => Some(alone),
@@ -126,7 +126,7 @@ fn encode<A: FunctionActor>(arguments: A::Arguments, terms: Terms) -> Result<Res
 fn failed<R: crate::link::value::Message>(failure: Failure, on_drop: OnDrop) -> Task<R> {
     let cell = Arc::new(Cell::default());
     cell.fail(TaskError::new(0, 0, 0, failure));
-    Task::new(TaskId { job: 0, index: 0 }, cell, None, on_drop)
+    Task::new(TaskId { job: 0, index: 0 }, cell, Where::Ended, on_drop)
 }
 
 /// Runs the task on this thread, at once.
@@ -135,7 +135,7 @@ fn here<A: FunctionActor>(arguments: A::Arguments, on_drop: OnDrop) -> Task<A::O
         Ok(value) => {
             let cell = Arc::new(Cell::default());
             cell.put(value);
-            Task::new(TaskId { job: 0, index: 0 }, cell, None, on_drop)
+            Task::new(TaskId { job: 0, index: 0 }, cell, Where::Ended, on_drop)
         }
         Err(failure) => failed(failure, on_drop),
     }

@@ -10,19 +10,22 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use super::driver::Seat;
 use super::error::{Failure, PoolError, TaskError, TaskId};
 use super::part::{Body, Odd, Part, open_odd, open_one, ranges};
 use crate::link::frame::Flags;
 use crate::link::library::lock;
 use crate::link::value::Message;
+use crate::link::value::Names;
 use crate::wait;
 
 /// What came of one task.
 #[derive(Debug)]
 enum Content {
-    Value(Flags, Arc<Vec<u8>>, Range<usize>),
-    Odd(Odd),
+    Value(Flags, Arc<Vec<u8>>, Range<usize>, Arc<Names>),
+    Odd(Odd, Arc<Names>),
     Failed(TaskError),
     /// A value that never left this process.
     Here(Box<dyn std::any::Any + Send>),
@@ -59,6 +62,19 @@ impl Cell {
             waker.wake();
         }
         true
+    }
+
+    /// The only task of a part.
+    pub(crate) fn take(&self, part: Result<Part, Arc<PoolError>>) {
+        let content = match part {
+            Ok(Part::Results { mut odd, .. }) => odd.remove(&0).map(|odd| Content::Odd(odd, Arc::default())),
+            Ok(Part::Failed(error)) => Some(Content::Failed(error)),
+            Err(error) => Some(Content::Failed(TaskError::new(0, 0, 0, Failure::Pool(error)))),
+        };
+        let lost = || Content::Failed(TaskError::new(0, 0, 1, Failure::Decode(Arc::new(super::part::lost::<()>()))));
+        if let Some(waker) = self.fill(content.unwrap_or_else(lost)) {
+            waker.wake();
+        }
     }
 
     /// A value that needs no decoding.
@@ -113,15 +129,15 @@ impl Cells {
                 wakers.extend(cell.and_then(|cell| cell.fill(Content::Failed(error))));
             }
             Part::Results { job, start, done, body, mut odd, .. } => {
-                let bytes = match body {
-                    Body::Bytes(bytes) => bytes,
-                    Body::Numbers(_) => Arc::default(),
+                let (bytes, names) = match body {
+                    Body::Bytes(bytes, names) => (bytes, names),
+                    Body::Numbers(_) => Default::default(),
                 };
                 for (place, range) in ranges(&bytes, width, done).enumerate() {
                     let content = match (odd.remove(&place), range) {
                         (Some(Odd::Void), _) => continue,
-                        (Some(odd), _) => Content::Odd(odd),
-                        (None, Some((flags, range))) => Content::Value(flags, bytes.clone(), range),
+                        (Some(odd), _) => Content::Odd(odd, names.clone()),
+                        (None, Some((flags, range))) => Content::Value(flags, bytes.clone(), range, names.clone()),
                         (None, None) => {
                             let failure = Failure::Decode(Arc::new(super::part::lost::<()>()));
                             Content::Failed(TaskError::new(job, start + place, 1, failure))
@@ -149,10 +165,30 @@ impl Cells {
 pub struct Task<R> {
     id: TaskId,
     cell: Arc<Cell>,
-    /// Where it waits; none where the task has ended already.
-    seat: Option<Seat>,
+    place: Where,
     on_drop: OnDrop,
     result: PhantomData<fn() -> R>,
+}
+
+/// Where a task is.
+pub(crate) enum Where {
+    /// With this process's pool; here its handle waits.
+    Workers(Seat),
+    /// With another process's.
+    Elsewhere(AbortHandle),
+    /// It has ended.
+    Ended,
+}
+
+impl Where {
+    /// Nobody wants the task any more.
+    fn cancel(&self, index: usize, stop: bool) {
+        match self {
+            Where::Workers(seat) => seat.cancel(index, stop),
+            Where::Elsewhere(running) => running.abort(),
+            Where::Ended => {}
+        }
+    }
 }
 
 /// What becomes of a task whose handle is dropped.
@@ -164,8 +200,8 @@ pub(crate) enum OnDrop {
 }
 
 impl<R: Message> Task<R> {
-    pub(crate) fn new(id: TaskId, cell: Arc<Cell>, seat: Option<Seat>, on_drop: OnDrop) -> Task<R> {
-        Task { id, cell, seat, on_drop, result: PhantomData }
+    pub(crate) fn new(id: TaskId, cell: Arc<Cell>, place: Where, on_drop: OnDrop) -> Task<R> {
+        Task { id, cell, place, on_drop, result: PhantomData }
     }
 
     /// Which task of its pool it is.
@@ -183,8 +219,8 @@ impl<R: Message> Task<R> {
     /// [`Failure::Cancelled`](crate::Failure::Cancelled) at once. False where it had ended.
     pub fn cancel(&self) -> bool {
         let cancelled = self.cell.fail(TaskError::new(self.id.job, self.id.index as usize, 0, Failure::Cancelled));
-        if let (true, Some(seat)) = (cancelled, &self.seat) {
-            seat.cancel(self.id.index as usize, true);
+        if cancelled {
+            self.place.cancel(self.id.index as usize, true);
         }
         cancelled
     }
@@ -226,14 +262,20 @@ impl<R: Message> Future for Task<R> {
         let this = &mut *self;
         loop {
             if let Poll::Ready(content) = this.cell.poll(context) {
-                if let Some(seat) = &mut this.seat {
+                if let Where::Workers(seat) = &mut this.place {
                     seat.leave();
                 }
+                this.place = Where::Ended;
                 return Poll::Ready(open(this.id, content));
             }
-            let Some(seat) = &mut this.seat else { panic!("a `Task` was polled after it was ready") };
-            if seat.attend(context, || this.cell.is_done()) {
-                return Poll::Pending;
+            match &mut this.place {
+                Where::Workers(seat) => {
+                    if seat.attend(context, || this.cell.is_done()) {
+                        return Poll::Pending;
+                    }
+                }
+                Where::Elsewhere(_) => return Poll::Pending,
+                Where::Ended => panic!("a `Task` was polled after it was ready"),
             }
         }
     }
@@ -243,8 +285,8 @@ fn open<R: Message>(id: TaskId, content: Content) -> Result<R, TaskError> {
     let wrong = |failure| TaskError::new(id.job, id.index as usize, 1, failure);
     let lost = || wrong(Failure::Decode(Arc::new(super::part::lost::<R>())));
     match content {
-        Content::Value(flags, bytes, range) => open_one(flags, &bytes[range]).map_err(|error| wrong(Failure::Decode(Arc::new(error)))),
-        Content::Odd(odd) => open_odd(odd).ok_or_else(lost)?.map_err(wrong),
+        Content::Value(flags, bytes, range, names) => open_one(flags, &bytes[range], &names).map_err(|error| wrong(Failure::Decode(Arc::new(error)))),
+        Content::Odd(odd, names) => open_odd(odd, &names).ok_or_else(lost)?.map_err(wrong),
         Content::Failed(error) => Err(error),
         Content::Here(value) => value.downcast().map(|value| *value).map_err(|_| lost()),
     }
@@ -255,9 +297,7 @@ impl<R> Drop for Task<R> {
         if self.on_drop == OnDrop::Run || self.cell.is_done() {
             return;
         }
-        if let Some(seat) = &self.seat {
-            seat.cancel(self.id.index as usize, self.on_drop == OnDrop::Cancel);
-        }
+        self.place.cancel(self.id.index as usize, self.on_drop == OnDrop::Cancel);
     }
 }
 

@@ -9,12 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::backend::Backend;
+use super::backend::{Backend, Line};
 use super::bundle::{Encoded, Packed, Packer};
-use super::driver::Seat;
 use super::error::{Failure, PoolError, TaskError};
 use super::input::Input;
-use super::job::{Function, Job};
+use super::job::Function;
 use super::part::{Opened, Part};
 use super::scheduler::{Bundle, Terms};
 use crate::actor::definition::FunctionActor;
@@ -26,8 +25,7 @@ const HERE: usize = 256;
 
 /// A job that is under way.
 struct Started {
-    job: Arc<Job>,
-    seat: Seat,
+    line: Line,
     packer: Packer,
 }
 
@@ -95,7 +93,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
 
     /// How many of the pool's workers have died.
     pub(crate) fn restarts(&self) -> u64 {
-        self.started.as_ref().map_or(0, |started| started.seat.restarts())
+        self.started.as_ref().map_or(0, |started| started.line.restarts())
     }
 
     /// The next results, in any order; `None` after the last. Where `hold` is set no more items are taken in.
@@ -112,8 +110,8 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
             if self.over.is_none() && self.started.is_none() {
                 self.start();
             }
-            if let Some(started) = &self.started {
-                match started.job.poll(context) {
+            if let Some(started) = &mut self.started {
+                match started.line.poll(context) {
                     Poll::Ready(Ok(parts)) => parts.into_iter().for_each(|part| self.open(part, &mut opened)),
                     Poll::Ready(Err(error)) => self.over = Some(error),
                     Poll::Pending => {}
@@ -135,8 +133,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
                 return Poll::Ready(None);
             }
             let Some(started) = &mut self.started else { return Poll::Ready(None) };
-            let job = &started.job;
-            if started.seat.attend(context, || job.has_mail()) {
+            if started.line.attend(context) {
                 return Poll::Pending;
             }
         }
@@ -148,7 +145,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
             Err(error) => return self.over = Some(error),
         };
         match self.backend.open(function, Terms { cap: function.cap, ..self.terms.clone() }, self.retry_if.is_some()) {
-            Ok((job, seat)) => self.started = Some(Started { job, seat, packer: Packer::new::<A::Arguments>() }),
+            Ok(line) => self.started = Some(Started { line, packer: Packer::new::<A::Arguments>() }),
             Err(error) => self.over = Some(error),
         }
     }
@@ -156,15 +153,15 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
     /// Supplies what the workers need.
     fn feed(&mut self, context: &mut Context<'_>, opened: &mut Opened<A::Output>) {
         let Some(started) = &mut self.started else { return };
-        let mut wanted = started.seat.hunger();
+        let mut wanted = started.line.hunger();
         while let Some(size) = wanted {
             if let Some(alone) = self.behind.take() {
                 let start = self.next - 1;
-                wanted = started.seat.supply(start, alone, following(&self.items));
+                wanted = started.line.supply(start, alone, following(&self.items));
                 continue;
             }
             let Some(items) = &mut self.items else { return };
-            let (packer, job, first) = (&mut started.packer, started.job.id, self.next);
+            let (packer, job, first) = (&mut started.packer, started.line.id(), self.next);
             let (next, behind) = (&mut self.next, &mut self.behind);
             // A panic of the iterator's is kept for its owner; one of a `Serialize` is an error of that item's.
             let filled = catch_unwind(AssertUnwindSafe(|| {
@@ -200,8 +197,8 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
                 }
             }
             wanted = match packer.take() {
-                Some(bundle) => started.seat.supply(first, bundle, following(&self.items)),
-                None => started.seat.hunger(),
+                Some(bundle) => started.line.supply(first, bundle, following(&self.items)),
+                None => started.line.hunger(),
             };
             if later {
                 return;
@@ -251,8 +248,8 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
                 let attempts = self.attempts.get(&index).copied().unwrap_or(0);
                 if attempts < self.terms.retries && retry_if(&value) {
                     self.attempts.insert(index, attempts + 1);
-                    if let Some(started) = &self.started {
-                        started.seat.supply(index, given.clone().again(index - first), following(&self.items));
+                    if let Some(started) = &mut self.started {
+                        started.line.supply(index, given.clone().again(index - first), following(&self.items));
                     }
                 } else {
                     self.attempts.remove(&index);

@@ -16,8 +16,10 @@ use linkme::distributed_slice;
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
+use super::counter::Badge;
 use super::driver::now;
 use super::page::{Page, ROOM};
+use super::remote;
 use crate::actor::batch::{ABSENT, Arguments, Bench, Ledger, Mishap, RECORD, record_word};
 use crate::actor::current::{self, current};
 use crate::actor::definition::{self, ENTRIES, Entry, FunctionActor, Place, ProcessActor, Running};
@@ -54,16 +56,18 @@ pub(crate) mod tag {
 pub(crate) struct Setup {
     /// A function to run before the first task, and its arguments.
     pub(crate) initializer: Option<(u32, Parcel)>,
+    /// Which pool's worker it is.
+    pub(crate) badge: Badge,
 }
 
 impl Setup {
-    /// A copy with descriptors of its own.
-    pub(crate) fn try_clone(&self) -> io::Result<Setup> {
+    /// The same for one worker.
+    pub(crate) fn of(&self, badge: Badge) -> io::Result<Setup> {
         let initializer = match &self.initializer {
             Some((entry, parcel)) => Some((*entry, parcel.try_clone()?)),
             None => None,
         };
-        Ok(Setup { initializer })
+        Ok(Setup { initializer, badge })
     }
 }
 
@@ -82,11 +86,13 @@ pub(crate) struct Order {
     pub(crate) alone: bool,
     /// The pool wants to know when each task is begun.
     pub(crate) timed: bool,
+    /// Results are read by somebody who knows no names.
+    pub(crate) plain: bool,
 }
 
 impl Order {
     pub(crate) fn encode(&self) -> [u8; PREFIX] {
-        let flags = u32::from(self.alone) << 31 | u32::from(self.timed) << 30;
+        let flags = u32::from(self.alone) << 31 | u32::from(self.timed) << 30 | u32::from(self.plain) << 29;
         let mut bytes = [0; PREFIX];
         for (word, value) in bytes.chunks_exact_mut(4).zip([self.entry, self.count, self.stride, self.table | flags]) {
             word.copy_from_slice(&value.to_le_bytes());
@@ -99,8 +105,8 @@ impl Order {
         let (prefix, rest) = body.split_first_chunk::<PREFIX>()?;
         let (words, _) = prefix.as_chunks::<4>();
         let [entry, count, stride, last] = [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word]));
-        let (alone, timed) = (last >> 31 == 1, last >> 30 & 1 == 1);
-        Some((Order { entry, count, stride, table: last & (1 << 30) - 1, alone, timed }, rest))
+        let [alone, timed, plain] = [31, 30, 29].map(|bit| last >> bit & 1 == 1);
+        Some((Order { entry, count, stride, table: last & ((1 << 29) - 1), alone, timed, plain }, rest))
     }
 }
 
@@ -132,6 +138,7 @@ impl FunctionActor for PoolWorker {
 /// Runs batches until the pool is gone or the process is asked to stop.
 fn work(socket: &OwnedFd, memory: &OwnedFd, setup: Setup) -> io::Result<()> {
     let page = Arc::new(Page::map(memory.as_fd())?);
+    remote::wear(setup.badge);
     let mut bench = Bench::default();
     let mut assembler = Assembler::new(FRAME_CAP);
     let ready = match setup.initializer {
@@ -162,7 +169,8 @@ fn work(socket: &OwnedFd, memory: &OwnedFd, setup: Setup) -> io::Result<()> {
                 (Kind::Ask, None) => {
                     let body = frame.body.as_slice();
                     let (order, rest) = Order::decode(body).ok_or_else(wrong)?;
-                    let arguments = rest.get(order.table as usize..).ok_or_else(wrong)?;
+                    let (table, arguments) = rest.split_at_checked(order.table as usize).ok_or_else(wrong)?;
+                    desk.bench.names.learn(table).map_err(io::Error::other)?;
                     if order.alone {
                         ordered = Some((number, order));
                         Ok(())
@@ -222,13 +230,17 @@ impl Ledger for Single {
         self.result = Some(Ok(Parcel { flags: Flags::BLOCK, body: bytes.to_vec(), descriptors: Vec::new() }));
     }
 
-    fn record(&mut self, encoding: Encoding, bytes: &[u8]) -> io::Result<()> {
+    fn record(&mut self, encoding: Encoding, bytes: &[u8], _names: &[u8]) -> io::Result<()> {
         self.result = Some(Ok(Parcel { flags: encoding.flags, body: bytes.to_vec(), descriptors: encoding.descriptors }));
         Ok(())
     }
 
     fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()> {
-        self.record(encoding, &bytes)
+        self.record(encoding, &bytes, &[])
+    }
+
+    fn plain(&self) -> bool {
+        true
     }
 
     fn mishap(&mut self, mishap: Mishap, _width: Option<usize>) -> io::Result<()> {
@@ -254,8 +266,8 @@ impl Desk<'_> {
     fn run(&mut self, number: u64, order: Order, arguments: Arguments<'_>) -> io::Result<()> {
         let run = definition::entry(order.entry).and_then(Entry::run).ok_or_else(wrong)?;
         let (socket, page) = (self.socket, self.page);
-        let (count, Order { stride, timed, .. }) = (order.count as usize, order);
-        let mut tally = Tally { socket, page, number, count, stride, timed, done: 0, bytes: 0, full: false };
+        let (count, Order { stride, timed, plain, .. }) = (order.count as usize, order);
+        let mut tally = Tally { socket, page, number, count, stride, timed, plain, named: 0, done: 0, bytes: 0, full: false };
         let start = now();
         self.running.store(number, Ordering::Relaxed);
         run(arguments, &mut self.bench, &mut tally)?;
@@ -295,6 +307,9 @@ struct Tally<'a> {
     count: usize,
     stride: u32,
     timed: bool,
+    plain: bool,
+    /// Bytes of the table of names that the page has.
+    named: usize,
     done: usize,
     bytes: usize,
     /// A result found no place, and neither does any that follows: they go over the socket.
@@ -370,7 +385,11 @@ impl Ledger for Tally<'_> {
         }
     }
 
-    fn record(&mut self, encoding: Encoding, bytes: &[u8]) -> io::Result<()> {
+    fn record(&mut self, encoding: Encoding, bytes: &[u8], names: &[u8]) -> io::Result<()> {
+        if names.len() > self.named {
+            self.page.name(self.number, names);
+            self.named = names.len();
+        }
         let left = self.count.saturating_sub(self.done + 1);
         let fits = RECORD + bytes.len() + RECORD * left <= ROOM.saturating_sub(self.bytes);
         if let (true, false, Some(word)) = (fits && encoding.descriptors.is_empty(), self.full, record_word(encoding.flags, bytes.len())) {
@@ -384,6 +403,10 @@ impl Ledger for Tally<'_> {
 
     fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()> {
         self.by_itself(&encoding, &bytes, &ABSENT.to_le_bytes())
+    }
+
+    fn plain(&self) -> bool {
+        self.plain
     }
 
     fn mishap(&mut self, mishap: Mishap, width: Option<usize>) -> io::Result<()> {

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::control::{Boot, Hello, LastWords, say};
+use super::limits::size_at_birth;
 use super::member::Member;
 use super::nursery::Newborn;
-use super::resident::resident;
 use super::starved;
 use crate::actor::current::{self, Identity, Parent};
 use crate::actor::definition::{self, Finished, Life, LifeError};
@@ -112,7 +112,7 @@ fn settle(boot: Boot, wire: &Arc<Wire>, assembler: Assembler) -> Result<(&'stati
     let mut hello = Hello::mine();
     if let Some(Attached(mark)) = boot.mark {
         starved::leave_mark_on(mark);
-        hello.resident = resident().unwrap_or(0);
+        hello.at_birth = size_at_birth().map_err(|error| format!("its memory cannot be limited: {error}"))?;
     }
     birth.limits.put_on()?;
     let said = say(wire, Kind::Hello, 0, &hello).map_err(|error| error.to_string())?;

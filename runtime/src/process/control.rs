@@ -29,13 +29,13 @@ pub(crate) struct Hello {
     pub(crate) version: u16,
     pub(crate) build: u64,
     pub(crate) pid: u32,
-    /// What a child with a memory limit has resident of its own at its birth, in bytes; 0 from anyone else.
-    pub(crate) resident: u64,
+    /// The resident size from which a child's memory limit counts, in bytes; 0 where it has none, and from anyone else.
+    pub(crate) at_birth: u64,
 }
 
 impl Hello {
     pub(crate) fn mine() -> Hello {
-        Hello { magic: MAGIC, version: VERSION, build: build_identity(), pid: std::process::id(), resident: 0 }
+        Hello { magic: MAGIC, version: VERSION, build: build_identity(), pid: std::process::id(), at_birth: 0 }
     }
 
     /// Whether the two sides can talk; the sentence says what differs.

@@ -17,10 +17,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
+use super::resident::resident;
+
 /// With less memory a process cannot even start its runtime.
 const LEAST_MEMORY: u64 = 1024 * 1024;
 /// What a process holds for itself (streams, control link, lifeline, event loops) and a few links to others.
 const LEAST_FILES: u64 = 24;
+/// What the first thread's stack may grow by before it counts as memory in use.
+const STACK: u64 = 1024 * 1024;
 /// The kernel counts CPU time in 64 bits of nanoseconds.
 const MOST_SECONDS: u64 = 3_000_000_000;
 
@@ -193,7 +197,7 @@ fn limit_cpu_time(time: Duration) -> io::Result<()> {
 }
 
 fn whole_seconds(time: Duration) -> u64 {
-    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).min(MOST_SECONDS)
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).min(MOST_SECONDS)
 }
 
 /// What the kernel counts against its limit of data: private writable memory, touched or not, stacks of threads included.
@@ -201,6 +205,12 @@ fn data_size() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let size = status.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     size.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("the kernel does not say how much data a process has"))
+}
+
+/// The resident size of this process from which its memory limit counts: all of what the kernel's limit of data counts from may become
+/// resident, and the stack with it. Whoever copes with the allocations that fail is not to be killed for having used the others.
+pub(crate) fn size_at_birth() -> io::Result<u64> {
+    Ok(data_size()?.max(resident()?).saturating_add(STACK))
 }
 
 /// The methods of every builder that takes limits; `$limits` is where its [`Limits`] are.

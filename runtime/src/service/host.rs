@@ -86,6 +86,11 @@ impl<M: Machine> Owner<M> {
     pub(crate) fn address(&self) -> Address {
         self.address
     }
+
+    /// Sends an answer that the machine could not give at once.
+    pub(crate) fn answer(&self, ticket: Ticket, response: M::Response) {
+        lock(&self.host.inner).deliver(vec![(ticket, Some(response))]);
+    }
 }
 
 impl<M: Machine> Drop for Owner<M> {

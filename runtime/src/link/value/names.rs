@@ -30,7 +30,7 @@ impl Default for Names {
 impl Names {
     /// Without names, as a writer's table is at first.
     pub(crate) fn new() -> Names {
-        Names { table: Vec::new(), names: vec!["".into()], shapes: vec![0..0], fields: Vec::new() }
+        Names { table: Vec::new(), names: vec!["".into()], shapes: vec![Range::default()], fields: Vec::new() }
     }
 
     /// Takes in a table. That is quick for one that is known already, for an earlier state of it and for a later one;

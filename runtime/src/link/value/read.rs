@@ -78,7 +78,13 @@ impl<'de> Reader<'de> {
 
     #[inline]
     pub(super) fn text(&mut self, length: usize) -> Result<&'de str, Fault> {
-        std::str::from_utf8(self.bytes(length)?).map_err(Fault::new)
+        let bytes = self.bytes(length)?;
+        // Names mostly are, and that is quicker to see.
+        if bytes.is_ascii() {
+            // SAFETY: ASCII is UTF-8.
+            return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+        }
+        std::str::from_utf8(bytes).map_err(Fault::new)
     }
 
     /// The length of the map that begins with this marker, if one does.

@@ -49,9 +49,8 @@ impl<'w, 'a> Put<'w, 'a> {
     #[inline]
     fn fields(self, claimed: usize) -> Result<Fields<'w, 'a>, Fault> {
         let level = self.level.deeper()?;
-        let record = self.writer.shapes.is_some() && claimed > 0;
         let mut place = 0;
-        if record {
+        if self.writer.shapes.is_some() && claimed > 0 {
             self.writer.head(claimed.saturating_add(1), LIST)?;
             self.writer.out.extend_from_slice(&[EXTENSION_2, RECORD, 0, 0]);
             place = self.writer.out.len();

@@ -9,7 +9,7 @@
 //! The table has an end, [`MAX_TABLE`]. A field that is not in it then and the fields after it have their names with
 //! them.
 
-use super::{EncodeError, Encoding, encode_with};
+use super::{EncodeError, Encoded, Encoding, encode_with};
 use serde::Serialize;
 
 /// Most bytes in a table.
@@ -74,6 +74,12 @@ impl Shapes {
     /// As `encode`. The table may have grown all the same.
     #[inline]
     pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T, out: &mut Vec<u8>) -> Result<Encoding, EncodeError> {
+        self.put(value, out).into_result()
+    }
+
+    /// The same, for many small values.
+    #[inline]
+    pub(crate) fn put<T: Serialize + 'static>(&mut self, value: &T, out: &mut Vec<u8>) -> Encoded {
         encode_with(value, out, Some(self))
     }
 

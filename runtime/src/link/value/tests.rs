@@ -599,6 +599,7 @@ fn claimed_lengths_reserve_nothing() {
                 }
                 fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Greedy, A::Error> {
                     let hint = list.size_hint().unwrap_or(0);
+                    assert!(hint <= 3, "told to expect {hint}");
                     while list.next_element::<u8>()?.is_some() {}
                     Ok(Greedy(hint))
                 }
@@ -630,6 +631,70 @@ fn a_wrong_claim_in_a_serialize_is_refused() {
         }
     }
     refused(Liar, "claims 2 parts and gives 1");
+
+    #[derive(Deserialize)]
+    struct Keys;
+    impl Serialize for Keys {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeMap;
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_key(&1)?;
+            map.end()
+        }
+    }
+    refused(Keys, "claims 1 parts and gives 0");
+}
+
+/// What a tuple leaves is not taken for what comes after it.
+#[test]
+fn lists_and_maps_are_read_to_their_ends() {
+    let list = decode::<((u8,), u8)>(Flags::NONE, &[0x92, 0x92, 1, 2], Vec::new());
+    assert!(list.unwrap_err().reason.contains("wrong length"));
+    assert_eq!(decode::<((u8, u8), u8)>(Flags::NONE, &[0x92, 0x92, 1, 2, 3], Vec::new()), Ok(((1, 2), 3)));
+    assert!(decode::<External>(Flags::NONE, b"\x82\xa7Newtype\x01\xa7Newtype\x01", Vec::new()).is_err());
+}
+
+#[test]
+fn numbers_and_lengths_are_as_short_as_they_can_be() {
+    fn length<T: Serialize + 'static>(value: &T) -> usize {
+        let mut body = Vec::new();
+        encode(value, &mut body).unwrap();
+        body.len()
+    }
+    for (bits, bytes) in [(7, 1), (8, 2), (16, 3), (32, 5), (64, 9)] {
+        let largest = (1u128 << bits) - 1;
+        assert_eq!(length(&(largest as u64)), bytes, "{largest}");
+        survives(largest as u64);
+        survives(u64::try_from(largest + 1).unwrap_or(0));
+    }
+    assert_eq!(length(&(u128::from(u64::MAX) + 1)), 18);
+    for (smallest, bytes) in [(-32, 1), (-128, 2), (-32768, 3), (-1 << 31, 5), (i64::MIN, 9)] {
+        assert_eq!(length(&smallest), bytes, "{smallest}");
+        survives(smallest);
+        survives(smallest.wrapping_sub(1));
+        assert!(length(&smallest.saturating_sub(1)) >= bytes);
+    }
+
+    /// Does not say how many there are.
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Uncounted(Vec<bool>);
+    impl Serialize for Uncounted {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.0.iter().filter(|_| true))
+        }
+    }
+    for (count, head) in [(0, 1), (15, 1), (16, 3), (65535, 3), (65536, 5)] {
+        let list = vec![true; count];
+        assert_eq!(length(&list), head + count);
+        assert_eq!(length(&Uncounted(list.clone())), head + count);
+        survives((Uncounted(list.clone()), 5));
+        let map: BTreeMap<u32, bool> = (0u32..).zip(list).collect();
+        survives((map, 5));
+    }
+    for (count, head) in [(0, 1), (31, 1), (32, 2), (255, 2), (256, 3), (65535, 3), (65536, 5)] {
+        assert_eq!(length(&("x".repeat(count),)), 1 + head + count);
+        survives(("x".repeat(count), serde_bytes::ByteBuf::from(vec![0; count])));
+    }
 }
 
 #[test]

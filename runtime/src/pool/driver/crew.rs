@@ -10,6 +10,7 @@ use crate::link::assemble::{Assembler, Body as Bytes, Frame};
 use crate::link::frame::{FRAME_CAP, Flags, HEADER, Header, Kind};
 use crate::link::socket::{self, Wait};
 use crate::link::value;
+use crate::link::value::Names;
 use crate::pool::bundle::Encoded;
 use crate::pool::error::Failure;
 use crate::pool::page::Page;
@@ -61,6 +62,8 @@ pub(super) struct Worker {
     pub(super) process: Option<WorkerProcess>,
     /// Tasks that it has done.
     pub(super) done: u64,
+    /// The names of the structs in its results.
+    names: Arc<Names>,
 }
 
 impl Worker {
@@ -78,11 +81,19 @@ impl Worker {
             unfit: None,
             process: None,
             done: 0,
+            names: Arc::default(),
         }
     }
 
+    /// The names of the structs in a batch's results.
+    pub(super) fn names(&mut self, number: u64) -> Arc<Names> {
+        // A table that is none leaves results that cannot be read.
+        let _ = Arc::make_mut(&mut self.names).learn(&self.page.names(number));
+        self.names.clone()
+    }
+
     /// Puts a batch on its way.
-    pub(super) fn send(&mut self, batch: &Batch<Encoded>, entry: u32) {
+    pub(super) fn send(&mut self, batch: &Batch<Encoded>, entry: u32, plain: bool) {
         self.page.offer(batch.number, batch.count);
         self.batches.insert(batch.number, Sent::default());
         let bundle = batch.bundle.clone();
@@ -94,6 +105,7 @@ impl Worker {
             table: bundle.table().len() as u32,
             alone: alone.is_some(),
             timed: batch.timeout.is_some(),
+            plain,
         };
         let mut header = Header::new(Kind::Ask, batch.number);
         header.length = (PREFIX + bundle.table().len()) as u64 + if alone.is_some() { 0 } else { bundle.body().len() as u64 };

@@ -36,6 +36,7 @@ pub(super) struct Groups {
 }
 
 /// One task about to be submitted.
+#[derive(Clone)]
 pub(crate) struct Single {
     pub(crate) function: Function,
     pub(crate) terms: Terms,

@@ -38,7 +38,7 @@ impl Shared {
         options.name(format!("{}-{id}", self.plan.name));
         options.grace(GRACE);
         options.limits(self.plan.limits.clone());
-        let setup = self.plan.setup.try_clone()?;
+        let setup = self.plan.setup.of((self.key, id))?;
         let spawning = spawn::<PoolWorker>(options, (Attached(theirs), Attached(memory), setup));
         let pool = self.me.clone();
         library::handle()?.spawn(async move {

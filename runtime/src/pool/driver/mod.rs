@@ -15,7 +15,7 @@ mod seat;
 mod state;
 
 use std::io;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 pub(crate) use doorbell::now;
@@ -26,14 +26,17 @@ pub(crate) use seat::Seat;
 pub(crate) use state::Account;
 use state::State;
 
+use super::counter::Counter;
 use super::error::PoolError;
 use super::job::{Function, Job, Mail, Sink};
 use super::scheduler::{Settings, Step, Terms};
 use super::worker::Setup;
+use crate::actor::address::Address;
 use crate::link::library::lock;
 use crate::link::socket::{self, Received, Wait};
 use crate::process::limits::Limits;
 use crate::process::unfinished::Unfinished;
+use crate::service::host::Owner;
 
 /// What all workers of a pool are given.
 pub(crate) struct Plan {
@@ -52,6 +55,9 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     news: Mutex<Vec<News>>,
     plan: Plan,
+    /// Where tasks from other processes come in, once the handle has been sent to one.
+    counter: OnceLock<Arc<Owner<Counter>>>,
+    key: u128,
     me: Weak<Shared>,
 }
 
@@ -59,7 +65,15 @@ impl Shared {
     pub(crate) fn new(settings: Settings, plan: Plan) -> io::Result<Arc<Shared>> {
         let doorbell = Arc::new(Doorbell::new()?);
         let state = Mutex::new(State::new(settings));
-        let shared = Arc::new_cyclic(|me| Shared { doorbell, state, news: Mutex::default(), plan, me: me.clone() });
+        let shared = Arc::new_cyclic(|me| Shared {
+            doorbell,
+            state,
+            news: Mutex::default(),
+            plan,
+            counter: OnceLock::new(),
+            key: uuid::Uuid::new_v4().as_u128(),
+            me: me.clone(),
+        });
         // Those that are always there are started now.
         shared.change(false, |_| ());
         shared.see_to();
@@ -121,6 +135,30 @@ impl Shared {
             state.end(PoolError::Terminated);
         });
         self.see_to();
+    }
+
+    /// What this pool's workers know it by.
+    pub(crate) fn key(&self) -> u128 {
+        self.key
+    }
+
+    /// Where other processes find the pool.
+    pub(crate) fn address(&self) -> Address {
+        let open = || match self.me.upgrade() {
+            Some(pool) => Counter::open(&pool),
+            None => Counter::closed(),
+        };
+        self.counter.get_or_init(open).address()
+    }
+
+    /// A task of the worker's waits for this pool; false where too many do.
+    pub(crate) fn park(&self, worker: u64) -> bool {
+        self.change(false, |state| state.scheduler.park(worker))
+    }
+
+    /// A wait of that worker's is over.
+    pub(crate) fn unpark(&self, worker: u64) {
+        self.change(false, |state| state.scheduler.unpark(worker));
     }
 
     pub(crate) fn resize(&self, workers: usize) {

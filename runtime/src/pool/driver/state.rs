@@ -137,7 +137,7 @@ impl State {
     pub(super) fn send(&mut self, id: u64, number: u64) {
         let (Some(batch), Some(worker)) = (self.scheduler.batch(id, number), self.workers.get_mut(&id)) else { return };
         let Some(open) = self.jobs.get(&batch.job) else { return };
-        worker.send(batch, open.job.function.entry);
+        worker.send(batch, open.job.function.entry, open.job.function.plain);
     }
 
     /// Takes tasks of a batch back that nobody has begun; they wait again, if their job is still there.
@@ -213,7 +213,7 @@ impl State {
         }
         let body = match open.job.take() {
             Some(take) => Body::Numbers(take(&worker.page, batch.number, done)),
-            None => Body::Bytes(Arc::new(worker.page.copy(batch.number))),
+            None => Body::Bytes(Arc::new(worker.page.copy(batch.number)), worker.names(batch.number)),
         };
         let failed = odd.values().filter(|odd| matches!(odd, Odd::Failed(_))).count();
         self.tally.failed += failed as u64;

@@ -68,7 +68,7 @@ fn is_ready(fd: impl AsFd) -> bool {
 struct Watched {
     node: Arc<Node>,
     resident: Resident,
-    /// What it was born with.
+    /// The size from which its limit counts.
     at_birth: u64,
     limit: u64,
 }
@@ -76,7 +76,7 @@ struct Watched {
 /// The task that looks at them runs exactly while there are any.
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
-/// Looks at an actor's resident size from now on, if it has a memory limit; `at_birth` is what it began with.
+/// Looks at an actor's resident size from now on, if it has a memory limit, which counts from `at_birth`.
 pub(super) fn watch(node: &Arc<Node>, at_birth: u64) {
     let Some(limit) = node.limited.limits.memory else { return };
     let resident = match Resident::of(node.pid()) {

@@ -220,7 +220,7 @@ impl Node {
                         let is_first = lock(&self.life).spawner.is_some();
                         self.alive(hello.pid);
                         if is_first {
-                            limited::watch(self, hello.resident);
+                            limited::watch(self, hello.at_birth);
                         }
                     }
                     Err(why) => {
