@@ -104,8 +104,9 @@ fn make_sample(folder: &Path) -> procession::Result<()> {
     fs::write(folder.join("torn.png"), &whole[..whole.len() / 2])?;
     // No image at all.
     fs::write(folder.join("letter.png"), "Dear editor, please find the picture attached.")?;
-    // A header that promises 3.6 billion pixels, and nothing behind it.
-    png::Encoder::new(File::create(folder.join("bomb.png"))?, 60_000, 60_000).write_header()?;
+    // A header that promises 3.6 billion pixels, and none of them.
+    let mut bomb = png::Encoder::new(File::create(folder.join("bomb.png"))?, 60_000, 60_000).write_header()?;
+    bomb.write_chunk(png::chunk::IDAT, &[])?;
     // A pipe that nobody writes to: it takes forever to open.
     process::Command::new("mkfifo").arg(folder.join("stuck.png")).status()?;
     Ok(())

@@ -28,21 +28,24 @@ async fn main() -> procession::Result<()> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     list(&folder, &mut files, &mut skipped)?;
-    let found = files.len();
 
     let pool = Pool::builder().name("counter").build()?; // as many workers as there are cores
     let mut results = pool.map(Count, files).progress("counting").stream().unordered();
     let mut totals: HashMap<String, u64> = HashMap::new();
+    let mut read = 0;
     while let Some(result) = results.next().await {
         match result {
-            Ok(Ok(counts)) => counts.into_iter().for_each(|(word, times)| *totals.entry(word).or_default() += times),
+            Ok(Ok(counts)) => {
+                read += 1;
+                counts.into_iter().for_each(|(word, times)| *totals.entry(word).or_default() += times);
+            }
             Ok(Err(unreadable)) => skipped.push(unreadable),
             Err(failed) => skipped.push(failed.to_string()),
         }
     }
 
     let words: u64 = totals.values().sum();
-    println!("{words} words in {found} files, {} of them different; the most common:", totals.len());
+    println!("{words} words in {read} files, {} of them different; the most common:", totals.len());
     let mut ranking: Vec<_> = totals.into_iter().collect();
     ranking.sort_by(|(one, often), (other, oftener)| oftener.cmp(often).then(one.cmp(other)));
     for (word, times) in ranking.iter().take(10) {

@@ -1,7 +1,8 @@
 //! What Procession costs: one table, each figure beside its *floor*, what the same thing costs with nothing but system calls.
 //!
 //! `cargo bench -p procession-benches`, or with `-- tell spawn` only the cases whose names contain one of the words, with
-//! `-- --quick` one round of each, with `-- plot` what the pool's plot is drawn from. The pools have a table of their own, in which
+//! `-- --quick` one round of each, with `-- --alone` neither floors nor Python, for a profiler, and with `-- plot` what the pool's plot
+//! is drawn from. The pools have a table of their own, in which
 //! Python's stand beside them.
 //!
 //! Floor and case are measured in turns, round by round, in the same run and with the same placement, and the table shows the
@@ -28,8 +29,10 @@ fn main() {
         return;
     }
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let bench = pool::Bench { floors: floors::Floors::start(), python: python::Python::start(), quick };
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let (quick, alone) = (has("--quick"), has("--alone"));
+    let python = if alone { python::Python::none() } else { python::Python::start() };
+    let bench = pool::Bench { floors: floors::Floors::start(), python, quick, alone };
     if words.iter().any(|word| *word == "plot") {
         pool::plot::print(&bench);
         return;

@@ -30,6 +30,8 @@ pub struct Bench {
     pub python: Python,
     /// One round of each, to see that it works.
     pub quick: bool,
+    /// Neither floors nor Python take part: for a profiler.
+    pub alone: bool,
 }
 
 /// A case: what it is called when it is picked out, and its function.

@@ -30,6 +30,11 @@ struct Running {
 }
 
 impl Python {
+    /// Nobody to ask.
+    pub fn none() -> Python {
+        Python(None)
+    }
+
     /// Starts it, if there is a `python3` to start.
     pub fn start() -> Python {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/pool.py");

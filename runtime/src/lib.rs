@@ -92,6 +92,7 @@ pub use pool::input::{Input, Items, Streamed};
 pub use pool::map::{Map, MapFuture, Outcomes, OutcomesFuture};
 pub use pool::progress::Progress;
 pub use pool::results::{Blocking, Results};
+pub use pool::several::{Completed, TryAll, WaitAny, as_completed, try_all, wait_any};
 pub use pool::stats::{Stats, WorkerInfo};
 pub use pool::submit::{Call, Calling, Submit, Submitting};
 pub use pool::task::{Task, Within};

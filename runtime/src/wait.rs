@@ -49,6 +49,14 @@ pub(crate) fn is_blocking() -> bool {
     BLOCKING.get()
 }
 
+/// Polls something that is to be driven by others, also on a blocked thread.
+pub(crate) fn without_leading<T>(poll: impl FnOnce() -> T) -> T {
+    let before = BLOCKING.replace(false);
+    let polled = poll();
+    BLOCKING.set(before);
+    polled
+}
+
 /// Asks the surrounding [`block_on`] to block in `source` instead of parking, once the poll under way returns `Pending`.
 pub(crate) fn lead(source: Arc<dyn Lead>) {
     LEADING.set(Some(source));

@@ -24,11 +24,11 @@ impl Sides<'_> {
         let mut all: [Vec<f64>; 4] = Default::default();
         for round in 0..=rounds {
             let python = |kind, order: Option<Order<'_>>| {
-                let takes_part = round <= 3 && !(bench.quick && round == 0);
+                let takes_part = round <= 3 && !(bench.quick && round == 0) && !bench.alone;
                 order.filter(|_| takes_part).and_then(|order| bench.python.measure(kind, order))
             };
             let measured = [
-                self.floor.as_mut().map(|floor| floor()),
+                self.floor.as_mut().filter(|_| !bench.alone).map(|floor| floor()),
                 python(Kind::Pool, self.python[0]),
                 python(Kind::Executor, self.python[1]),
                 Some((self.procession)()),

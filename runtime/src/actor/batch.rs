@@ -5,9 +5,12 @@
 //! results. A panic, an argument that cannot be read and a result that cannot be sent end one task, not the batch.
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::Poll;
 
 use super::definition::{FunctionActor, Running};
 use super::family::family;
@@ -49,9 +52,9 @@ pub(crate) trait Ledger {
     /// The next result, of a plain number type.
     fn number(&mut self, bytes: &[u8]);
     /// The next result, of any other type, with the names of the structs in this batch's results so far.
-    fn record(&mut self, encoding: Encoding, bytes: &[u8], names: &[u8]) -> io::Result<()>;
-    /// The next result, which is large and has no structs.
-    fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()>;
+    fn record(&mut self, flags: Flags, bytes: &[u8], names: &[u8]) -> io::Result<()>;
+    /// The same of one that is large, or has descriptors.
+    fn apart(&mut self, encoding: Encoding, bytes: Vec<u8>, names: &[u8]) -> io::Result<()>;
     /// Whether results are read by somebody who knows no names.
     fn plain(&self) -> bool;
     /// There is no next result; `width` is that of the numbers expected.
@@ -60,6 +63,12 @@ pub(crate) trait Ledger {
 
 /// Runs the tasks of one batch.
 pub(crate) type Run = fn(Arguments<'_>, &mut Bench, &mut dyn Ledger) -> io::Result<()>;
+
+/// Begins one task that may be one of many at once.
+pub(crate) type Begin = fn(Arguments<'_>, &Names) -> Begun;
+
+/// A task that was begun: its encoded result.
+pub(crate) type Begun = Pin<Box<dyn Future<Output = Result<(Encoding, Vec<u8>), Mishap>>>>;
 
 /// What a process keeps from task to task: the runtime of async functions, a buffer, and the names of structs.
 #[derive(Default)]
@@ -193,57 +202,93 @@ fn missing<T>() -> Mishap {
 
 /// Runs tasks of `A` until there are no more to claim.
 pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench, ledger: &mut dyn Ledger) -> io::Result<()> {
-    let (width, plain) = (width::<A::Output>(), ledger.plain());
+    let plain = ledger.plain();
     let mut source = Source::<A::Arguments>::of(arguments);
     while let Some(tasks) = ledger.claim() {
-        for _ in tasks {
+        let mut left = tasks.len();
+        while left > 0 {
             // What a panic leaves behind is the argument's and the function's own, and both are gone.
-            let ran = catch_unwind(AssertUnwindSafe(|| -> Result<io::Result<A::Output>, Mishap> {
-                let argument = source.next(&bench.names)?;
-                Ok(bench.finish(A::call(argument)))
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                while left > 0 {
+                    left -= 1;
+                    one::<A>(&mut source, bench, ledger, plain)?;
+                }
+                io::Result::Ok(())
             }));
-            let output = match ran {
-                Ok(Ok(output)) => output?,
-                Ok(Err(mishap)) => {
-                    ledger.mishap(mishap, width)?;
-                    continue;
-                }
-                Err(panic) => {
-                    ledger.mishap(Mishap::Panicked(panic), width)?;
-                    continue;
-                }
-            };
-            if with_number(&output, |bytes| ledger.number(bytes)) {
-                continue;
-            }
-            let output = match value::take_block(output) {
-                Ok(block) => {
-                    let encoding = Encoding { flags: Flags::BLOCK, descriptors: Vec::new() };
-                    if block.len() > LARGE {
-                        ledger.large(encoding, block)?
-                    } else {
-                        ledger.record(encoding, &block, &[])?
-                    }
-                    continue;
-                }
-                Err(output) => output,
-            };
-            let mut buffer = std::mem::take(&mut bench.buffer);
-            buffer.clear();
-            let shapes = &mut bench.shapes;
-            let encoded = catch_unwind(AssertUnwindSafe(|| match plain {
-                true => value::encode(&output, &mut buffer),
-                false => shapes.encode(&output, &mut buffer),
-            }));
-            match encoded {
-                Ok(Ok(encoding)) => ledger.record(encoding, &buffer, if plain { &[] } else { bench.shapes.table() })?,
-                Ok(Err(error)) => ledger.mishap(Mishap::Unsendable(error), width)?,
-                Err(panic) => ledger.mishap(Mishap::Panicked(panic), width)?,
-            }
-            if buffer.capacity() <= 1 << 20 {
-                bench.buffer = buffer;
+            match ran {
+                Ok(ran) => ran?,
+                Err(panic) => ledger.mishap(Mishap::Panicked(panic), width::<A::Output>())?,
             }
         }
     }
     Ok(())
+}
+
+/// Runs one task.
+#[inline]
+fn one<A: FunctionActor>(
+    source: &mut Source<'_, A::Arguments>,
+    bench: &mut Bench,
+    ledger: &mut dyn Ledger,
+    plain: bool,
+) -> io::Result<()> {
+    let argument = match source.next(&bench.names) {
+        Ok(argument) => argument,
+        Err(mishap) => return ledger.mishap(mishap, width::<A::Output>()),
+    };
+    let output = bench.finish(A::call(argument))?;
+    if with_number(&output, |bytes| ledger.number(bytes)) {
+        return Ok(());
+    }
+    let output = match value::take_block(output) {
+        Ok(block) if block.len() > LARGE => {
+            return ledger.apart(Encoding { flags: Flags::BLOCK, descriptors: Vec::new() }, block, &[]);
+        }
+        Ok(block) => return ledger.record(Flags::BLOCK, &block, &[]),
+        Err(output) => output,
+    };
+    let Bench { buffer, shapes, .. } = bench;
+    buffer.clear();
+    let encoded = if plain { value::put(&output, buffer) } else { shapes.put(&output, buffer) };
+    let names = if plain { &[] } else { shapes.table() };
+    match (encoded.flags(), buffer.len()) {
+        (Some(flags), ..=LARGE) => ledger.record(flags, buffer, names),
+        _ => match encoded.into_result() {
+            Ok(encoding) => ledger.apart(encoding, std::mem::take(buffer), names),
+            Err(error) => ledger.mishap(Mishap::Unsendable(error), width::<A::Output>()),
+        },
+    }
+}
+
+/// Begins one task of `A`. The result does without a table of names.
+pub(crate) fn begin<A: FunctionActor>(arguments: Arguments<'_>, names: &Names) -> Begun {
+    let argument = catch_unwind(AssertUnwindSafe(|| Source::<A::Arguments>::of(arguments).next(names)));
+    Box::pin(async move {
+        let argument = argument.unwrap_or_else(|panic| Err(Mishap::Panicked(panic)))?;
+        let mut running = Box::pin(async move {
+            let output = match A::call(argument) {
+                Running::Done(output) => output,
+                Running::Future(future) => future.await,
+            };
+            encode_one(output)
+        });
+        poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
+            Ok(polled) => polled.map_err(Mishap::Unsendable),
+            Err(panic) => Poll::Ready(Err(Mishap::Panicked(panic))),
+        })
+        .await
+    })
+}
+
+/// One result: a number or what gives up its buffer as a block, anything else in MessagePack.
+fn encode_one<T: value::Message>(output: T) -> Result<(Encoding, Vec<u8>), EncodeError> {
+    let block = || Encoding { flags: Flags::BLOCK, descriptors: Vec::new() };
+    let mut bytes = Vec::new();
+    if with_number(&output, |number| bytes.extend_from_slice(number)) {
+        return Ok((block(), bytes));
+    }
+    match value::take_block(output) {
+        Ok(bytes) => Ok((block(), bytes)),
+        Err(output) => Ok((value::encode(&output, &mut bytes)?, bytes)),
+    }
 }

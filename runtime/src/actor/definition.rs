@@ -13,7 +13,7 @@ use linkme::distributed_slice;
 use tokio::runtime::LocalOptions;
 
 use super::address::{Key, MAIN_PORT};
-use super::batch::{self, Run};
+use super::batch::{self, Begin, Run};
 use super::family::family;
 use super::inbound;
 use super::mailbox::{Capacity, Door, Mailbox};
@@ -175,13 +175,13 @@ type Live = fn(Life) -> Result<Finished, LifeError>;
 pub struct Entry {
     place: Place,
     live: Live,
-    run: Option<Run>,
+    run: Option<(Run, Begin)>,
 }
 
 impl Entry {
     /// The entry of a function actor.
     pub const fn function<A: FunctionActor>(place: Place) -> Entry {
-        Entry { place, live: live_function::<A>, run: Some(batch::run::<A>) }
+        Entry { place, live: live_function::<A>, run: Some((batch::run::<A>, batch::begin::<A>)) }
     }
 
     /// The entry of a mailbox actor.
@@ -195,7 +195,12 @@ impl Entry {
 
     /// What applies a function actor to many arguments.
     pub(crate) fn run(&self) -> Option<Run> {
-        self.run
+        self.run.map(|(run, _)| run)
+    }
+
+    /// What begins one task of a function actor, beside others.
+    pub(crate) fn begin(&self) -> Option<Begin> {
+        self.run.map(|(_, begin)| begin)
     }
 
     /// What the actor is called where nobody named it.

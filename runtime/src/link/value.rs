@@ -8,11 +8,13 @@
 //! claims to be human readable while it does, so a compact form would be written one way and read another.
 //!
 //! What would change on the way is refused when it is sent, with the reason: a `Some` that holds nothing (it would
-//! arrive as `None`), more than 128 levels. What arrives is not trusted: any bytes are a value or a
-//! [`DecodeError`]; bytes after the value are an error; no memory is reserved for a length that is only claimed.
+//! arrive as `None`), more than 128 levels. What arrives is not trusted: any bytes are a value or a [`DecodeError`];
+//! bytes after the value are an error; no memory is reserved for a length that is only claimed.
 //!
-//! Type identity, not a trait, tells a block from MessagePack: the trait would have to be implemented for every type
-//! that a user sends. The comparison is of constants and is gone after compilation.
+//! Many values together need each struct's names only once: they are then records ([`Shapes`], [`Names`]).
+//!
+//! The writer ([`serializer`]) and the reader ([`deserializer`]) are our own, as all of that is decided at every value
+//! that they meet, and as a pool of small tasks spends most of its time in them.
 
 mod block;
 mod deserializer;
@@ -113,6 +115,12 @@ pub(crate) fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Re
     encode_with(value, out, None).into_result()
 }
 
+/// The same, for many small values.
+#[inline]
+pub(crate) fn put<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Encoded {
+    encode_with(value, out, None)
+}
+
 /// What became of a value that was to be encoded. It is two words wide, unlike the result that it stands for; where many
 /// small values are encoded, to move that about takes a fifth of the time.
 #[derive(Debug)]
@@ -126,6 +134,16 @@ pub(crate) enum Encoded {
 }
 
 impl Encoded {
+    /// The flags of a body that is there and needs nothing beside it.
+    #[inline]
+    pub(crate) fn flags(&self) -> Option<Flags> {
+        match self {
+            Encoded::Plain => Some(Flags::NONE),
+            Encoded::Block => Some(Flags::BLOCK),
+            Encoded::Other(_) => None,
+        }
+    }
+
     /// The same as a result.
     #[inline]
     pub(crate) fn into_result(self) -> Result<Encoding, EncodeError> {

@@ -9,6 +9,7 @@ use super::backend::Backend;
 use super::driver::{Plan, Shared};
 use super::error::{Failure, PoolError};
 use super::job::Function;
+use super::page::Form;
 use super::part::open_one;
 use super::scheduler::{Settings, Terms};
 use super::worker::Setup;
@@ -57,6 +58,7 @@ pub struct PoolBuilder {
     task_grace: Duration,
     retries: u32,
     max_pending: usize,
+    concurrency: usize,
     name: Option<String>,
     limits: Limits,
     initializer: Option<(u32, Parcel)>,
@@ -81,6 +83,7 @@ impl PoolBuilder {
             task_grace: Duration::from_millis(100),
             retries: 0,
             max_pending: usize::MAX,
+            concurrency: 1,
             name: None,
             limits: Limits::default(),
             initializer: None,
@@ -183,6 +186,14 @@ impl PoolBuilder {
         self
     }
 
+    /// Each worker runs so many async tasks at once, as one thread does: for tasks that wait more than they compute. One that is to stop,
+    /// because its time is up or it was cancelled, is dropped at its next `.await`. Where a worker dies, all tasks that it had begun
+    /// have failed, and are tried again while their retries last. One if it is not set.
+    pub fn concurrency(mut self, tasks: usize) -> Self {
+        self.concurrency = tasks.clamp(1, 4096);
+        self
+    }
+
     /// What the workers are called, each with its number, in listings, reports and `ps`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -216,11 +227,12 @@ impl PoolBuilder {
             memory: self.memory,
             restarts: self.restarts.map(|(deaths, within)| (deaths, nanos(within))),
             grace: nanos(self.task_grace),
+            lane: Form::lane(self.concurrency),
         };
         let plan = Plan {
             name: self.name.unwrap_or_else(|| format!("pool{}", POOLS.fetch_add(1, Ordering::Relaxed))),
             limits: self.limits,
-            setup: Setup { initializer: self.initializer, ..Setup::default() },
+            setup: Setup { initializer: self.initializer, concurrency: self.concurrency, ..Setup::default() },
             verdict: self.verdict,
             max_pending: self.max_pending,
         };

@@ -195,26 +195,26 @@ impl Packer {
         self.bytes.extend_from_slice(&[0; RECORD]);
         let (shapes, bytes) = (&mut self.shapes, &mut self.bytes);
         let encoded = catch_unwind(AssertUnwindSafe(|| match shapes {
-            Some(shapes) => shapes.encode(&item, bytes),
-            None => value::encode(&item, bytes),
+            Some(shapes) => shapes.put(&item, bytes),
+            None => value::put(&item, bytes),
         }));
-        let encoding = match encoded.unwrap_or_else(|_| Err(panicked::<T>())) {
-            Ok(encoding) => encoding,
+        let length = self.bytes.len() - start - RECORD;
+        if let (Some(flags), ..=LARGE) = (encoded.as_ref().ok().and_then(value::Encoded::flags), length) {
+            self.bytes[start..start + RECORD].copy_from_slice(&record_word(flags, length).unwrap_or_default().to_le_bytes());
+            return None;
+        }
+        match encoded.map_or_else(|_| Err(panicked::<T>()), value::Encoded::into_result) {
+            Ok(encoding) => {
+                let body = self.bytes.split_off(start + RECORD);
+                self.bytes.truncate(start);
+                self.name();
+                Some(Packed::Alone(self.alone(body, encoding.flags, encoding.descriptors)))
+            }
             Err(error) => {
                 self.bytes.truncate(start);
-                return Some(Packed::Refused(error));
+                Some(Packed::Refused(error))
             }
-        };
-        let length = self.bytes.len() - start - RECORD;
-        if length > LARGE || !encoding.descriptors.is_empty() {
-            let body = self.bytes.split_off(start + RECORD);
-            self.bytes.truncate(start);
-            self.name();
-            return Some(Packed::Alone(self.alone(body, encoding.flags, encoding.descriptors)));
         }
-        let word = record_word(encoding.flags, length).unwrap_or_default();
-        self.bytes[start..start + RECORD].copy_from_slice(&word.to_le_bytes());
-        None
     }
 
     /// Sees that the table of names has all that were used.

@@ -1,6 +1,7 @@
 //! Many tasks over a few processes.
 //!
-//! * [`Pool`]: the handle; [`builder`]; [`map`], [`results`], [`submit`] and [`task`]: what its callers wait for; [`error`],
+//! * [`Pool`]: the handle; [`builder`]; [`map`], [`results`], [`submit`], [`task`] and [`several`]: what its
+//!   callers wait for; [`error`],
 //!   [`stats`], [`progress`]
 //! * [`work`]: a job from its owner's side: [`input`] in, [`bundle`]s to the pool, [`part`]s back, [`gather`]ed into place
 //! * [`scheduler`]: which worker runs which tasks, as a plain state machine; [`driver`]: its hands; [`job`]: what both know of a
@@ -25,6 +26,7 @@ pub(crate) mod progress;
 pub(crate) mod remote;
 pub(crate) mod results;
 pub(crate) mod scheduler;
+pub(crate) mod several;
 pub(crate) mod stats;
 pub(crate) mod submit;
 pub(crate) mod task;

@@ -1,6 +1,6 @@
 //! The memory that a worker shares with its pool.
 //!
-//! It holds two slots, for the batch being run and the one that waits. A slot has a *claim* (how many tasks have been claimed from
+//! It holds a slot for each batch that the worker has: the one being run and the one that waits. A slot has a *claim* (how many tasks have been claimed from
 //! the front, and where the batch ends), the count of tasks done, when the one being run was begun, the bytes of results so far,
 //! the table of their structs' names, and the results themselves. The worker claims and publishes, the pool takes back from the end,
 //! and says which task is to stop. All of it outlives the worker: what is done is there, and the task at the count is the one that was
@@ -10,6 +10,7 @@
 //! what it sent, and results are copied out before they are looked at. This file is the only one that touches it.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,16 +19,16 @@ use super::scheduler::Progress;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Bytes of results that a slot holds. What does not fit goes over the socket.
+/// Bytes of results that a slot holds, where a worker runs one task at a time. What does not fit goes over the socket.
 pub(crate) const ROOM: usize = 256 * 1024;
+/// Slots where a worker runs one task at a time: for the batch being run and the one that waits.
+const SLOTS: usize = 2;
 /// Bytes that a table of names may have.
 pub(crate) const TABLE: usize = 4096;
 /// Where a slot's table begins. What both processes write, what the pool writes and what the worker writes get a cache line each.
 const NAMES: usize = 192;
 /// Where a slot's results begin.
 const HEAD: usize = NAMES + TABLE;
-const SLOT: usize = (HEAD + ROOM).next_multiple_of(64);
-const SIZE: usize = 2 * SLOT;
 
 const CLAIM: usize = 0;
 const BATCH: usize = 64;
@@ -37,9 +38,41 @@ const BYTES: usize = 136;
 const SINCE: usize = 144;
 const NAMED: usize = 152;
 
+/// How much there is of each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    slots: usize,
+    room: usize,
+}
+
+impl Form {
+    /// That of a worker which runs so many tasks at once. With more than one, each is a batch by itself and its result goes over
+    /// the socket.
+    pub(crate) fn of(concurrency: usize) -> Form {
+        match concurrency {
+            0 | 1 => Form { slots: SLOTS, room: ROOM },
+            many => Form { slots: Form::lane(many), room: 0 },
+        }
+    }
+
+    /// How many batches such a worker has at once: those that it runs and as many ahead.
+    pub(crate) fn lane(concurrency: usize) -> usize {
+        SLOTS * concurrency.max(1)
+    }
+
+    fn slot(self) -> usize {
+        (HEAD + self.room).next_multiple_of(64)
+    }
+
+    fn size(self) -> usize {
+        self.slots * self.slot()
+    }
+}
+
 /// The mapping.
 pub(crate) struct Page {
     start: NonNull<u8>,
+    form: Form,
 }
 
 // SAFETY: the mapping belongs to no thread; it is used through atomics and raw copies only.
@@ -49,56 +82,66 @@ unsafe impl Sync for Page {}
 
 impl Page {
     /// New memory, and the descriptor that the worker maps.
-    pub(crate) fn create() -> io::Result<(Page, OwnedFd)> {
+    pub(crate) fn create(form: Form) -> io::Result<(Page, OwnedFd)> {
         let fd = memfd_create("procession-pool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&fd, SIZE as u64)?;
+        ftruncate(&fd, form.size() as u64)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        Ok((Page::map(fd.as_fd())?, fd))
+        Ok((Page::map(fd.as_fd(), form)?, fd))
     }
 
     /// Maps memory that [`create`](Page::create) made.
-    pub(crate) fn map(fd: BorrowedFd<'_>) -> io::Result<Page> {
-        if fstat(fd)?.st_size != SIZE as i64 {
+    pub(crate) fn map(fd: BorrowedFd<'_>, form: Form) -> io::Result<Page> {
+        if fstat(fd)?.st_size != form.size() as i64 {
             return Err(io::Error::other("the memory shared with the pool has the wrong size"));
         }
         // SAFETY: a new mapping at an address of the kernel's choice, over no memory of ours.
-        let start = unsafe { mmap(std::ptr::null_mut(), SIZE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)? };
+        let start = unsafe { mmap(std::ptr::null_mut(), form.size(), ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("the kernel mapped nothing"))?;
-        Ok(Page { start })
+        Ok(Page { start, form })
     }
 
-    fn base(batch: u64) -> usize {
-        if batch.is_multiple_of(2) { 0 } else { SLOT }
+    /// The slot of a batch.
+    pub(crate) fn slot(&self, batch: u64) -> Slot<'_> {
+        let index = (batch % self.form.slots as u64) as usize;
+        // SAFETY: slots of that size lie one behind the other in the mapping, and the index is one of theirs.
+        let start = unsafe { self.start.add(index * self.form.slot()) };
+        Slot { start, room: self.form.room, batch, page: PhantomData }
+    }
+}
+
+/// The part of a page that belongs to one batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot<'a> {
+    start: NonNull<u8>,
+    room: usize,
+    batch: u64,
+    page: PhantomData<&'a Page>,
+}
+
+impl Slot<'_> {
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: in bounds (offsets are below NAMES) and aligned to 8 (the mapping to a page, slots and offsets to 64); the memory lives as
+        // long as the page that this borrows, cannot be cut (sealed), and these words are only ever used as atomics.
+        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(offset).cast()) }
     }
 
-    fn word(&self, batch: u64, offset: usize) -> &AtomicU64 {
-        // SAFETY: in bounds (a base is 0 or SLOT, offsets are below NAMES) and aligned to 8 (the mapping to a page, bases and offsets to
-        // 64); the memory lives as long as `self`, cannot be cut (sealed), and these words are only ever used as atomics.
-        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(Page::base(batch) + offset).cast()) }
-    }
-
-    fn results(&self, batch: u64) -> *mut u8 {
-        // SAFETY: in bounds of the mapping, as a base plus HEAD leaves ROOM bytes of the slot.
-        unsafe { self.start.as_ptr().add(Page::base(batch) + HEAD) }
-    }
-
-    /// The pool offers so many tasks as `batch`, whose slot nobody else uses now.
-    pub(crate) fn offer(&self, batch: u64, count: usize) {
-        self.word(batch, DONE).store(0, Ordering::Relaxed);
-        self.word(batch, BYTES).store(0, Ordering::Relaxed);
-        self.word(batch, SINCE).store(0, Ordering::Relaxed);
-        self.word(batch, NAMED).store(0, Ordering::Relaxed);
-        self.word(batch, STOP).store(0, Ordering::Relaxed);
-        self.word(batch, CLAIM).store((count as u64) << 32, Ordering::Relaxed);
-        self.word(batch, BATCH).store(batch, Ordering::Release);
+    /// The pool offers so many tasks; nobody else uses the slot now.
+    pub(crate) fn offer(&self, count: usize) {
+        self.word(DONE).store(0, Ordering::Relaxed);
+        self.word(BYTES).store(0, Ordering::Relaxed);
+        self.word(SINCE).store(0, Ordering::Relaxed);
+        self.word(NAMED).store(0, Ordering::Relaxed);
+        self.word(STOP).store(0, Ordering::Relaxed);
+        self.word(CLAIM).store((count as u64) << 32, Ordering::Relaxed);
+        self.word(BATCH).store(self.batch, Ordering::Release);
     }
 
     /// The worker claims up to `stride` tasks: the first of them, and behind the last.
-    pub(crate) fn claim(&self, batch: u64, stride: u32) -> Option<(u32, u32)> {
-        if self.word(batch, BATCH).load(Ordering::Acquire) != batch {
+    pub(crate) fn claim(&self, stride: u32) -> Option<(u32, u32)> {
+        if self.word(BATCH).load(Ordering::Acquire) != self.batch {
             return None;
         }
-        let claim = self.word(batch, CLAIM);
+        let claim = self.word(CLAIM);
         let mut word = claim.load(Ordering::Relaxed);
         loop {
             let (next, end) = (word as u32, (word >> 32) as u32);
@@ -115,8 +158,8 @@ impl Page {
     }
 
     /// The pool takes back up to `want` tasks from the end: how many those were. Only tasks that nobody claimed are taken.
-    pub(crate) fn take_back(&self, batch: u64, want: impl Fn(usize) -> usize) -> usize {
-        let claim = self.word(batch, CLAIM);
+    pub(crate) fn take_back(&self, want: impl Fn(usize) -> usize) -> usize {
+        let claim = self.word(CLAIM);
         let mut word = claim.load(Ordering::Relaxed);
         loop {
             let (next, end) = (word as u32, (word >> 32) as u32);
@@ -133,82 +176,82 @@ impl Page {
         }
     }
 
-    /// Copies a result to the slot, at `at`; the caller keeps within [`ROOM`]. Only the worker writes.
+    /// Copies a result to the slot, at `at`; the caller keeps within the slot's room. Only the worker writes.
     #[inline]
-    pub(crate) fn write(&self, batch: u64, at: usize, bytes: &[u8]) {
-        if at.checked_add(bytes.len()).is_none_or(|end| end > ROOM) {
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        if at.checked_add(bytes.len()).is_none_or(|end| end > self.room) {
             return;
         }
-        // SAFETY: `at + bytes.len() <= ROOM` was just checked; the source is ours and cannot overlap shared memory; the pool reads
+        // SAFETY: `at + bytes.len() <= room` was just checked; the source is ours and cannot overlap shared memory; the pool reads
         // these bytes only after `publish` made them known.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.results(batch).add(at), bytes.len()) }
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(HEAD + at), bytes.len()) }
     }
 
     /// So many tasks are done, and their results fill so many bytes.
     #[inline]
-    pub(crate) fn publish(&self, batch: u64, done: usize, bytes: usize) {
-        self.word(batch, BYTES).store(bytes as u64, Ordering::Relaxed);
-        self.word(batch, DONE).store(done as u64, Ordering::Release);
+    pub(crate) fn publish(&self, done: usize, bytes: usize) {
+        self.word(BYTES).store(bytes as u64, Ordering::Relaxed);
+        self.word(DONE).store(done as u64, Ordering::Release);
     }
 
-    /// The task that was claimed last is begun, at this time.
+    /// The task that is claimed next is begun, at this time.
     #[inline]
-    pub(crate) fn begin(&self, batch: u64, now: u64) {
-        self.word(batch, SINCE).store(now, Ordering::Release);
+    pub(crate) fn begin(&self, now: u64) {
+        self.word(SINCE).store(now, Ordering::Release);
     }
 
     /// The pool asks the task at this place to stop.
-    pub(crate) fn stop(&self, batch: u64, place: usize) {
-        self.word(batch, STOP).store(place as u64 + 1, Ordering::Release);
+    pub(crate) fn stop(&self, place: usize) {
+        self.word(STOP).store(place as u64 + 1, Ordering::Release);
     }
 
     /// Whether the task that the worker runs is to stop.
-    pub(crate) fn is_stopped(&self, batch: u64) -> bool {
-        let stop = self.word(batch, STOP).load(Ordering::Acquire);
-        stop > 0 && stop - 1 == self.word(batch, DONE).load(Ordering::Relaxed)
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stop = self.word(STOP).load(Ordering::Acquire);
+        stop > 0 && stop - 1 == self.word(DONE).load(Ordering::Relaxed)
     }
 
     /// Copies a table of names to the slot; a longer one than fits is left out.
-    pub(crate) fn name(&self, batch: u64, table: &[u8]) {
+    pub(crate) fn name(&self, table: &[u8]) {
         if table.len() > TABLE {
             return;
         }
         // SAFETY: NAMES + table.len() <= HEAD was just checked and lies in the slot; the source is ours and cannot overlap shared memory;
         // the pool reads these bytes only up to the length that is stored after them.
-        unsafe { std::ptr::copy_nonoverlapping(table.as_ptr(), self.start.as_ptr().add(Page::base(batch) + NAMES), table.len()) };
-        self.word(batch, NAMED).store(table.len() as u64, Ordering::Release);
+        unsafe { std::ptr::copy_nonoverlapping(table.as_ptr(), self.start.as_ptr().add(NAMES), table.len()) };
+        self.word(NAMED).store(table.len() as u64, Ordering::Release);
     }
 
     /// A copy of the table of names.
-    pub(crate) fn names(&self, batch: u64) -> Vec<u8> {
-        let length = usize::try_from(self.word(batch, NAMED).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(TABLE);
-        self.copied(Page::base(batch) + NAMES, length)
+    pub(crate) fn names(&self) -> Vec<u8> {
+        let length = usize::try_from(self.word(NAMED).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(TABLE);
+        self.copied(NAMES, length)
     }
 
     /// How far the batch of `count` tasks has come.
-    pub(crate) fn progress(&self, batch: u64, count: usize) -> Progress {
-        let done = usize::try_from(self.word(batch, DONE).load(Ordering::Acquire)).unwrap_or(usize::MAX);
-        let claimed = (self.word(batch, CLAIM).load(Ordering::Acquire) as u32 as usize).min(count);
-        Progress { claimed, done: done.min(claimed), since: self.word(batch, SINCE).load(Ordering::Acquire) }
+    pub(crate) fn progress(&self, count: usize) -> Progress {
+        let done = usize::try_from(self.word(DONE).load(Ordering::Acquire)).unwrap_or(usize::MAX);
+        let claimed = (self.word(CLAIM).load(Ordering::Acquire) as u32 as usize).min(count);
+        Progress { claimed, done: done.min(claimed), since: self.word(SINCE).load(Ordering::Acquire) }
     }
 
     /// A copy of the results that are there.
-    pub(crate) fn copy(&self, batch: u64) -> Vec<u8> {
-        let length = usize::try_from(self.word(batch, BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(ROOM);
-        self.copied(Page::base(batch) + HEAD, length)
+    pub(crate) fn copy(&self) -> Vec<u8> {
+        let length = usize::try_from(self.word(BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(self.room);
+        self.copied(HEAD, length)
     }
 
     /// The results that are there as plain numbers, so many at the most.
-    pub(crate) fn numbers<N: Number>(&self, batch: u64, most: usize) -> Vec<N> {
-        let length = usize::try_from(self.word(batch, BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(ROOM);
+    pub(crate) fn numbers<N: Number>(&self, most: usize) -> Vec<N> {
+        let length = usize::try_from(self.word(BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(self.room);
         let count = most.min(length / size_of::<N>());
-        self.copied(Page::base(batch) + HEAD, count)
+        self.copied(HEAD, count)
     }
 
     /// A copy of `count` numbers from the slot's bytes at `offset` on.
     fn copied<N: Number>(&self, offset: usize, count: usize) -> Vec<N> {
         let bytes = count * size_of::<N>();
-        debug_assert!(offset + bytes <= SIZE);
+        debug_assert!(offset + bytes <= HEAD + self.room);
         let mut numbers: Vec<N> = Vec::with_capacity(count);
         // SAFETY: every caller bounds `count` so that the bytes lie in the slot, and they fit the new vector. Any bytes are a plain number.
         // A worker that still writes can only make the copy arbitrary bytes, which is what its reader takes them for; no reference
@@ -237,7 +280,7 @@ macro_rules! numbers {
         pub(crate) fn taker<T: 'static>() -> Option<Take> {
             let wanted = std::any::TypeId::of::<T>();
             $(if wanted == std::any::TypeId::of::<$number>() {
-                return Some(|page, batch, most| Box::new(page.numbers::<$number>(batch, most)));
+                return Some(|slot, most| Box::new(slot.numbers::<$number>(most)));
             })*
             None
         }
@@ -247,12 +290,12 @@ macro_rules! numbers {
 numbers! { i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 }
 
 /// Takes so many results of a batch, at the most, as plain numbers.
-pub(crate) type Take = fn(&Page, u64, usize) -> Box<dyn std::any::Any + Send>;
+pub(crate) type Take = fn(Slot<'_>, usize) -> Box<dyn std::any::Any + Send>;
 
 impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: this mapping was made by `map`, and nothing borrowed from it outlives `self`.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), SIZE) };
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.form.size()) };
     }
 }
 
@@ -262,28 +305,28 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_batch_meet_in_the_middle() {
-        let (page, fd) = Page::create().unwrap();
-        let other = Page::map(fd.as_fd()).unwrap();
-        page.offer(7, 10);
-        assert_eq!(other.claim(8, 1), None);
-        assert_eq!(other.claim(7, 4), Some((0, 4)));
-        assert_eq!(page.take_back(7, |left| left.div_ceil(2)), 3);
-        assert_eq!(other.claim(7, 100), Some((4, 7)));
-        assert_eq!((other.claim(7, 1), page.take_back(7, |left| left)), (None, 0));
-        other.write(7, 0, b"abc");
-        other.publish(7, 2, 3);
-        assert_eq!(page.progress(7, 10), Progress { claimed: 7, done: 2, since: 0 });
-        assert_eq!(page.copy(7), b"abc");
+        let (page, fd) = Page::create(Form::of(1)).unwrap();
+        let other = Page::map(fd.as_fd(), Form::of(1)).unwrap();
+        page.slot(7).offer(10);
+        assert_eq!(other.slot(8).claim(1), None);
+        assert_eq!(other.slot(7).claim(4), Some((0, 4)));
+        assert_eq!(page.slot(7).take_back(|left| left.div_ceil(2)), 3);
+        assert_eq!(other.slot(7).claim(100), Some((4, 7)));
+        assert_eq!((other.slot(7).claim(1), page.slot(7).take_back(|left| left)), (None, 0));
+        other.slot(7).write(0, b"abc");
+        other.slot(7).publish(2, 3);
+        assert_eq!(page.slot(7).progress(10), Progress { claimed: 7, done: 2, since: 0 });
+        assert_eq!(page.slot(7).copy(), b"abc");
     }
 
     #[test]
     fn what_a_worker_writes_is_bounded() {
-        let (page, _fd) = Page::create().unwrap();
-        page.offer(2, 3);
-        page.publish(2, usize::MAX, usize::MAX);
-        assert_eq!(page.progress(2, 3), Progress::default());
-        assert_eq!(page.copy(2).len(), ROOM);
-        page.write(2, ROOM - 1, b"ab");
-        assert_eq!(page.copy(2)[ROOM - 1], 0);
+        let (page, _fd) = Page::create(Form::of(1)).unwrap();
+        page.slot(2).offer(3);
+        page.slot(2).publish(usize::MAX, usize::MAX);
+        assert_eq!(page.slot(2).progress(3), Progress::default());
+        assert_eq!(page.slot(2).copy().len(), ROOM);
+        page.slot(2).write(ROOM - 1, b"ab");
+        assert_eq!(page.slot(2).copy()[ROOM - 1], 0);
     }
 }

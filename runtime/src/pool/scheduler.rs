@@ -16,22 +16,22 @@
 mod births;
 mod deaths;
 mod job;
+mod leaves;
+mod stops;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use births::Births;
 pub(crate) use births::GivenUp;
-pub(crate) use deaths::{Cause, Ending};
+pub(crate) use deaths::{Ending, Fate};
 use job::Job;
 pub(crate) use job::Terms;
-pub(crate) use worker::Batch;
+pub(crate) use worker::{Batch, Cause};
 use worker::{Stage, Worker};
 
 /// Most tasks of a batch.
 pub(crate) const MOST: usize = 1 << 16;
-/// Batches that a worker has at once: one that it runs and one ahead.
-pub(crate) const LANE: usize = 2;
 /// Tasks that may wait on their own pool at once, each with a worker of its own.
 pub(crate) const PARKED: usize = 256;
 
@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) restarts: Option<(usize, u64)>,
     /// From asking a task to stop until its worker is killed, in nanoseconds.
     pub(crate) grace: u64,
+    /// Batches that a worker has at once: those that it runs and as many ahead. Their numbers leave different remainders by this.
+    pub(crate) lane: usize,
 }
 
 /// What to do next.
@@ -76,12 +78,25 @@ pub(crate) enum Step {
     /// Take back what the worker has not begun of a batch, half of it or all, and say how much it was with
     /// [`Scheduler::took_back`].
     TakeBack { worker: u64, number: u64, all: bool },
-    /// Ask the task at this place of the batch to stop.
+    /// Ask the task at this place of the batch to stop. Where it has ended by then, say so with [`Scheduler::missed`].
     Stop { worker: u64, number: u64, place: usize },
     /// Kill the worker.
     Kill { worker: u64 },
     /// Let the worker go: it has nothing to do and gets nothing any more.
     Release { worker: u64 },
+}
+
+impl Step {
+    /// Whom it concerns.
+    fn worker(&self) -> u64 {
+        let (Step::Spawn { worker }
+        | Step::Send { worker, .. }
+        | Step::TakeBack { worker, .. }
+        | Step::Stop { worker, .. }
+        | Step::Kill { worker }
+        | Step::Release { worker }) = *self;
+        worker
+    }
 }
 
 /// How far a worker has come with a batch.
@@ -105,6 +120,12 @@ pub(crate) struct Scheduler<B> {
     steps: VecDeque<Step>,
     births: Births,
     parked: usize,
+    /// Counts what may change where tasks can be taken back.
+    stirred: u64,
+    /// When a batch was last given out or done.
+    moved: u64,
+    /// No task is to stop, and no worker to be killed, before this.
+    due: Option<u64>,
     now: u64,
     ended: bool,
 }
@@ -119,6 +140,9 @@ impl<B: Bundle> Scheduler<B> {
             steps: VecDeque::new(),
             births: Births::default(),
             parked: 0,
+            stirred: 1,
+            moved: 0,
+            due: None,
             now: 0,
             ended: false,
         }
@@ -138,7 +162,8 @@ impl<B: Bundle> Scheduler<B> {
     /// How many tasks the job's next bundle should have, if it should have one now.
     pub(crate) fn hunger(&self, job: u64) -> Option<usize> {
         let job = self.jobs.get(&job)?;
-        let ahead = self.settings.most.min(64);
+        // As much as it takes to fill every worker's lane at once.
+        let ahead = (self.settings.most * self.settings.lane).clamp(1, 256);
         (job.bundles() < ahead).then(|| job.most(self.settings.most))
     }
 
@@ -179,13 +204,6 @@ impl<B: Bundle> Scheduler<B> {
         }
     }
 
-    /// The pool is to have so many workers. Those that are too many get nothing any more.
-    pub(crate) fn resize(&mut self, most: usize) {
-        self.settings.most = most.max(1);
-        self.settings.least = self.settings.least.min(self.settings.most);
-        self.trim();
-    }
-
     /// The pool gives nothing out any more.
     pub(crate) fn end(&mut self) {
         self.ended = true;
@@ -200,50 +218,48 @@ impl<B: Bundle> Scheduler<B> {
         if let Some(step) = self.steps.pop_front() {
             return Some(step);
         }
-        let waiting = self.jobs.values().any(|job| job.waiting > 0);
-        if waiting && let Some(step) = self.offer() {
-            return Some(step);
-        }
-        self.birth().or_else(|| if waiting { None } else { self.steal() }).or_else(|| self.release())
+        let crew = self.crew();
+        self.offer(&crew).or_else(|| self.steal(&crew)).or_else(|| self.birth(&crew)).or_else(|| self.release(&crew))
     }
 
     /// The next batch for the worker that has the least to do.
-    fn offer(&mut self) -> Option<Step> {
-        let room = self.settings.tasks_per_worker;
-        let open = |worker: &Worker<B>| worker.lane.len() < LANE && room.is_none_or(|room| worker.given < room);
-        let free = self.workers.iter().filter(|(_, worker)| worker.at_hand() && open(worker));
-        let (&id, _) = free.min_by_key(|(_, worker)| worker.lane.len())?;
+    fn offer(&mut self, crew: &Crew) -> Option<Step> {
+        let (_, id) = crew.free?;
+        if self.jobs.values().all(|job| job.waiting == 0) {
+            return None;
+        }
+        let worker = self.workers.get_mut(&id)?;
+        let room = self.settings.tasks_per_worker.map(|most| most - worker.given);
+        let room = room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX));
         for _ in 0..self.turns.len() {
             let turn = self.turns.pop_front()?;
             self.turns.push_back(turn);
             let Some(job) = self.jobs.get_mut(&turn) else { continue };
-            let worker = self.workers.get_mut(&id)?;
-            let room = room.map_or(usize::MAX, |room| usize::try_from(room - worker.given).unwrap_or(usize::MAX));
             let most = job.most(self.settings.most).min(room);
             let (stride, timeout) = (job.stride(), job.terms.timeout);
             let Some((start, bundle)) = job.give(most) else { continue };
-            worker.given += bundle.count() as u64;
-            let number = worker.next;
-            worker.next += 1;
-            worker.lane.push_back(Batch { number, job: turn, start, count: bundle.count(), stride, timeout, bundle });
-            self.stir();
+            let (number, count) = (worker.number(self.settings.lane), bundle.count());
+            worker.given += count as u64;
+            worker.lane.push_back(Batch { number, job: turn, start, count, stride, timeout, stopped: None, bundle });
+            self.stirred += 1;
+            self.moved = self.now;
+            self.watch(timeout.map(|timeout| self.now.saturating_add(timeout)));
             return Some(Step::Send { worker: id, number });
         }
         None
     }
 
     /// Half of what another has not begun, for one that has nothing to do.
-    fn steal(&mut self) -> Option<Step> {
-        if !self.workers.values().any(|worker| worker.at_hand() && worker.lane.is_empty()) {
+    fn steal(&mut self, crew: &Crew) -> Option<Step> {
+        if !self.is_idle(crew) {
             return None;
         }
-        let (&id, victim) = self
-            .workers
-            .iter_mut()
-            .filter(|(_, worker)| !worker.asked)
-            .filter(|(_, worker)| worker.lane.len() > 1 || worker.lane.front().is_some_and(|batch| batch.count > batch.stride))
-            .max_by_key(|(_, worker)| (worker.lane.len(), worker.lane.iter().map(|batch| batch.count).sum::<usize>()))?;
-        victim.asked = true;
+        let (stirred, abreast) = (self.stirred, self.abreast());
+        let others = self.workers.iter().filter(|(_, worker)| worker.asked < stirred);
+        let others = others.map(|(&id, worker)| (worker.ahead(abreast), worker.lane.len(), id)).filter(|(ahead, ..)| *ahead > 0);
+        let (_, _, id) = others.max_by_key(|&(ahead, batches, id)| (batches, ahead, id))?;
+        let victim = self.workers.get_mut(&id)?;
+        victim.asked = stirred;
         let batch = victim.lane.iter().rev().find(|batch| batch.count > 0)?;
         Some(Step::TakeBack { worker: id, number: batch.number, all: false })
     }
@@ -251,7 +267,7 @@ impl<B: Bundle> Scheduler<B> {
     /// So many tasks were taken back from the end of the worker's batch.
     pub(crate) fn took_back(&mut self, worker: u64, number: u64, count: usize) {
         let Some(worker) = self.workers.get_mut(&worker) else { return };
-        let Some(batch) = worker.lane.iter_mut().find(|batch| batch.number == number) else { return };
+        let Some(batch) = worker.place(number).and_then(|place| worker.lane.get_mut(place)) else { return };
         let count = count.min(batch.count);
         if count == 0 {
             return;
@@ -263,17 +279,13 @@ impl<B: Bundle> Scheduler<B> {
         if let Some(job) = self.jobs.get_mut(&batch.job) {
             job.wait(start, back);
         }
-        self.stir();
+        self.stirred += 1;
     }
 
     /// A batch that a worker has.
     pub(crate) fn batch(&self, worker: u64, number: u64) -> Option<&Batch<B>> {
-        self.workers.get(&worker)?.lane.iter().find(|batch| batch.number == number)
-    }
-
-    /// The batch that the worker runs, or runs next.
-    pub(crate) fn running(&self, worker: u64) -> Option<&Batch<B>> {
-        self.workers.get(&worker)?.lane.front()
+        let worker = self.workers.get(&worker)?;
+        worker.lane.get(worker.place(number)?)
     }
 
     /// Whether a worker has something to do, and whether it is parked.
@@ -293,9 +305,49 @@ impl<B: Bundle> Scheduler<B> {
         (waiting, given)
     }
 
-    fn stir(&mut self) {
-        self.workers.values_mut().for_each(|worker| worker.asked = false);
+    /// Batches that a worker runs at once.
+    fn abreast(&self) -> usize {
+        self.settings.lane.div_ceil(2)
     }
+
+    /// Whether somebody has less to do than he could.
+    fn is_idle(&self, crew: &Crew) -> bool {
+        crew.free.is_some_and(|(batches, _)| batches < self.abreast())
+    }
+
+    /// Who there is.
+    fn crew(&self) -> Crew {
+        let mut crew = Crew::default();
+        let worn = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
+        for (&id, worker) in &self.workers {
+            let (batches, ready) = (worker.lane.len(), worker.stage == Stage::Ready);
+            crew.counting += usize::from(worker.counts());
+            crew.unborn += usize::from(worker.stage == Stage::Unborn);
+            if worker.at_hand() && worker.given < worn && batches < crew.free.map_or(self.settings.lane, |(least, _)| least) {
+                crew.free = Some((batches, id));
+            }
+            if batches == 0 && worker.parked == 0 && (worker.stage == Stage::Leaving || ready && worker.given >= worn) {
+                crew.leaving = Some(id);
+            } else if batches == 0 && worker.parked == 0 && ready && crew.rested.is_none_or(|(since, _)| worker.idle_since <= since) {
+                crew.rested = Some((worker.idle_since, id));
+            }
+        }
+        crew
+    }
+}
+
+/// The workers at one moment.
+#[derive(Debug, Default)]
+struct Crew {
+    /// Those that count as the pool's.
+    counting: usize,
+    unborn: usize,
+    /// The one that has the least to do of those that take tasks: how many batches it has, and who it is.
+    free: Option<(usize, u64)>,
+    /// One that is to be let go.
+    leaving: Option<u64>,
+    /// The one that has had nothing to do for the longest time, and since when.
+    rested: Option<(u64, u64)>,
 }
 
 #[cfg(test)]

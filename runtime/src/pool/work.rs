@@ -20,6 +20,8 @@ use crate::actor::definition::FunctionActor;
 
 /// Tasks that are taken to follow where an iterator does not say.
 const MANY: usize = 1 << 24;
+/// Most tasks that are taken to follow: sums of them stay numbers.
+const MOST: usize = 1 << 31;
 /// Tasks that are run at once, at the most, where the caller's own thread runs them.
 const HERE: usize = 256;
 
@@ -71,7 +73,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
 
     /// How many items there will be, as far as that is known.
     pub(crate) fn expected(&self) -> usize {
-        self.next + self.items.as_ref().map_or(0, |items| items.size_hint().0)
+        self.next.saturating_add(self.items.as_ref().map_or(0, |items| items.size_hint().0))
     }
 
     /// How many items have been taken.
@@ -107,12 +109,16 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
         }
         loop {
             let mut opened = Opened::default();
+            let mut came = false;
             if self.over.is_none() && self.started.is_none() {
                 self.start();
             }
             if let Some(started) = &mut self.started {
                 match started.line.poll(context) {
-                    Poll::Ready(Ok(parts)) => parts.into_iter().for_each(|part| self.open(part, &mut opened)),
+                    Poll::Ready(Ok(parts)) => {
+                        came = true;
+                        parts.into_iter().for_each(|part| self.open(part, &mut opened));
+                    }
                     Poll::Ready(Err(error)) => self.over = Some(error),
                     Poll::Pending => {}
                 }
@@ -131,6 +137,10 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
                     resume_unwind(panic);
                 }
                 return Poll::Ready(None);
+            }
+            if came {
+                // All of it is tried again. Only one who found nothing is woken by what comes next.
+                continue;
             }
             let Some(started) = &mut self.started else { return Poll::Ready(None) };
             if started.line.attend(context) {
@@ -273,7 +283,8 @@ enum Filled {
 fn following<I: Input>(items: &Option<I>) -> usize {
     match items.as_ref().map(Input::size_hint) {
         None => 0,
-        Some((least, Some(most))) if least == most => least,
-        Some((least, _)) => least.max(MANY),
+        Some((least, Some(most))) if least == most => least.min(MOST),
+        // An endless range says that it has as many as can be.
+        Some((least, _)) => least.clamp(MANY, MOST),
     }
 }

@@ -6,6 +6,8 @@
 //! done, a value in a `Value` frame behind it. A `Reply` with the time that it took ends the batch. All of it is done by one thread,
 //! the process's first.
 
+mod many;
+
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::Badge;
 use super::driver::now;
-use super::page::{Page, ROOM};
+use super::page::{Form, Page, ROOM, Slot};
 use super::remote;
 use crate::actor::batch::{ABSENT, Arguments, Bench, Ledger, Mishap, RECORD, record_word};
 use crate::actor::current::{self, current};
@@ -49,6 +51,8 @@ pub(crate) mod tag {
     pub(crate) const UNSENDABLE: u8 = 3;
     /// Why the argument could not be read.
     pub(crate) const UNREADABLE: u8 = 4;
+    /// The task was asked to stop, and did.
+    pub(crate) const STOPPED: u8 = 5;
 }
 
 /// What a worker is given at its birth.
@@ -58,6 +62,8 @@ pub(crate) struct Setup {
     pub(crate) initializer: Option<(u32, Parcel)>,
     /// Which pool's worker it is.
     pub(crate) badge: Badge,
+    /// Tasks that it runs at once.
+    pub(crate) concurrency: usize,
 }
 
 impl Setup {
@@ -67,7 +73,7 @@ impl Setup {
             Some((entry, parcel)) => Some((*entry, parcel.try_clone()?)),
             None => None,
         };
-        Ok(Setup { initializer, badge })
+        Ok(Setup { initializer, badge, concurrency: self.concurrency })
     }
 }
 
@@ -131,16 +137,16 @@ impl ProcessActor for PoolWorker {
 
 impl FunctionActor for PoolWorker {
     fn call((socket, memory, setup): Self::Arguments) -> Running<Self::Output> {
-        Running::Done(work(&socket.into(), &memory.into(), setup).map_err(|error| error.to_string()))
+        Running::Done(work(socket.into(), memory.into(), setup).map_err(|error| error.to_string()))
     }
 }
 
 /// Runs batches until the pool is gone or the process is asked to stop.
-fn work(socket: &OwnedFd, memory: &OwnedFd, setup: Setup) -> io::Result<()> {
-    let page = Arc::new(Page::map(memory.as_fd())?);
+fn work(socket: OwnedFd, memory: OwnedFd, setup: Setup) -> io::Result<()> {
+    let page = Page::map(memory.as_fd(), Form::of(setup.concurrency))?;
+    drop(memory);
     remote::wear(setup.badge);
     let mut bench = Bench::default();
-    let mut assembler = Assembler::new(FRAME_CAP);
     let ready = match setup.initializer {
         Some((entry, arguments)) => initialise(entry, arguments, &mut bench)?,
         None => Ok(Parcel::default()),
@@ -149,17 +155,26 @@ fn work(socket: &OwnedFd, memory: &OwnedFd, setup: Setup) -> io::Result<()> {
         Ok(value) => {
             let mut hello = Header::new(Kind::Hello, 0);
             hello.flags = value.flags;
-            send(socket, hello, &[&value.body], &[])?;
+            send(&socket, hello, &[&value.body], &[])?;
         }
-        Err(why) => return send(socket, Header::new(Kind::Failed, 0), &[why.as_bytes()], &[]),
+        Err(why) => return send(&socket, Header::new(Kind::Failed, 0), &[why.as_bytes()], &[]),
     }
+    if setup.concurrency > 1 {
+        return many::work(socket, page, setup.concurrency);
+    }
+    one_by_one(&socket, &Arc::new(page), bench)
+}
+
+/// Runs one task after the other.
+fn one_by_one(socket: &OwnedFd, page: &Arc<Page>, bench: Bench) -> io::Result<()> {
+    let mut assembler = Assembler::new(FRAME_CAP);
     let running = Arc::new(AtomicU64::new(u64::MAX));
     let (stopped, batch) = (page.clone(), running.clone());
     current::watch_task(Box::new(move || match batch.load(Ordering::Relaxed) {
         u64::MAX => false,
-        batch => stopped.is_stopped(batch),
+        batch => stopped.slot(batch).is_stopped(),
     }));
-    let mut desk = Desk { socket, page: &page, bench, running: &running };
+    let mut desk = Desk { socket, page, bench, running: &running };
     // An order whose argument follows.
     let mut ordered: Option<(u64, Order)> = None;
     loop {
@@ -230,13 +245,14 @@ impl Ledger for Single {
         self.result = Some(Ok(Parcel { flags: Flags::BLOCK, body: bytes.to_vec(), descriptors: Vec::new() }));
     }
 
-    fn record(&mut self, encoding: Encoding, bytes: &[u8], _names: &[u8]) -> io::Result<()> {
-        self.result = Some(Ok(Parcel { flags: encoding.flags, body: bytes.to_vec(), descriptors: encoding.descriptors }));
+    fn record(&mut self, flags: Flags, bytes: &[u8], _names: &[u8]) -> io::Result<()> {
+        self.result = Some(Ok(Parcel { flags, body: bytes.to_vec(), descriptors: Vec::new() }));
         Ok(())
     }
 
-    fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()> {
-        self.record(encoding, &bytes, &[])
+    fn apart(&mut self, encoding: Encoding, body: Vec<u8>, _names: &[u8]) -> io::Result<()> {
+        self.result = Some(Ok(Parcel { flags: encoding.flags, body, descriptors: encoding.descriptors }));
+        Ok(())
     }
 
     fn plain(&self) -> bool {
@@ -265,9 +281,9 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn run(&mut self, number: u64, order: Order, arguments: Arguments<'_>) -> io::Result<()> {
         let run = definition::entry(order.entry).and_then(Entry::run).ok_or_else(wrong)?;
-        let (socket, page) = (self.socket, self.page);
+        let (socket, slot) = (self.socket, self.page.slot(number));
         let (count, Order { stride, timed, plain, .. }) = (order.count as usize, order);
-        let mut tally = Tally { socket, page, number, count, stride, timed, plain, named: 0, done: 0, bytes: 0, full: false };
+        let mut tally = Tally { socket, slot, number, count, stride, timed, plain, named: 0, done: 0, bytes: 0, full: false };
         let start = now();
         self.running.store(number, Ordering::Relaxed);
         run(arguments, &mut self.bench, &mut tally)?;
@@ -302,7 +318,7 @@ fn await_news(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// One batch's results on their way.
 struct Tally<'a> {
     socket: &'a OwnedFd,
-    page: &'a Page,
+    slot: Slot<'a>,
     number: u64,
     count: usize,
     stride: u32,
@@ -323,14 +339,24 @@ impl Tally<'_> {
             self.full = true;
             return false;
         }
-        self.page.write(self.number, self.bytes, bytes);
+        self.slot.write(self.bytes, bytes);
         self.bytes += bytes.len();
         true
     }
 
+    /// Sees that the page has these names.
+    #[inline]
+    fn name(&mut self, names: &[u8]) {
+        if names.len() > self.named {
+            self.slot.name(names);
+            self.named = names.len();
+        }
+    }
+
+    #[inline]
     fn publish(&mut self) {
         self.done += 1;
-        self.page.publish(self.number, self.done, self.bytes);
+        self.slot.publish(self.done, self.bytes);
     }
 
     /// Sends something about the next task over the socket, and fills its result's place.
@@ -368,11 +394,11 @@ impl Tally<'_> {
 impl Ledger for Tally<'_> {
     #[inline]
     fn claim(&mut self) -> Option<Range<usize>> {
-        let claimed = self.page.claim(self.number, self.stride).map(|(start, end)| start as usize..end as usize);
-        if self.timed && claimed.is_some() {
-            self.page.begin(self.number, now());
+        // The time first: with that of the task before, this one would look old.
+        if self.timed {
+            self.slot.begin(now());
         }
-        claimed
+        self.slot.claim(self.stride).map(|(start, end)| start as usize..end as usize)
     }
 
     #[inline]
@@ -385,23 +411,22 @@ impl Ledger for Tally<'_> {
         }
     }
 
-    fn record(&mut self, encoding: Encoding, bytes: &[u8], names: &[u8]) -> io::Result<()> {
-        if names.len() > self.named {
-            self.page.name(self.number, names);
-            self.named = names.len();
-        }
+    #[inline]
+    fn record(&mut self, flags: Flags, bytes: &[u8], names: &[u8]) -> io::Result<()> {
+        self.name(names);
         let left = self.count.saturating_sub(self.done + 1);
         let fits = RECORD + bytes.len() + RECORD * left <= ROOM.saturating_sub(self.bytes);
-        if let (true, false, Some(word)) = (fits && encoding.descriptors.is_empty(), self.full, record_word(encoding.flags, bytes.len())) {
+        if let (true, false, Some(word)) = (fits, self.full, record_word(flags, bytes.len())) {
             self.place(&word.to_le_bytes());
             self.place(bytes);
             self.publish();
             return Ok(());
         }
-        self.by_itself(&encoding, bytes, &ABSENT.to_le_bytes())
+        self.by_itself(&Encoding { flags, descriptors: Vec::new() }, bytes, &ABSENT.to_le_bytes())
     }
 
-    fn large(&mut self, encoding: Encoding, bytes: Vec<u8>) -> io::Result<()> {
+    fn apart(&mut self, encoding: Encoding, bytes: Vec<u8>, names: &[u8]) -> io::Result<()> {
+        self.name(names);
         self.by_itself(&encoding, &bytes, &ABSENT.to_le_bytes())
     }
 
@@ -426,11 +451,17 @@ fn send(socket: &OwnedFd, mut header: Header, parts: &[&[u8]], descriptors: &[Bo
     header.length = parts.iter().map(|part| part.len() as u64).sum();
     header.descriptors = descriptors.len() as u16;
     let encoded = header.encode();
-    let mut slices = vec![IoSlice::new(&encoded)];
-    slices.extend(parts.iter().map(|part| IoSlice::new(part)));
+    let mut all = vec![&encoded[..]];
+    all.extend_from_slice(parts);
+    write(socket.as_fd(), &all, descriptors)
+}
+
+/// Writes all of it, waiting as long as it takes; the descriptors ride on the first byte.
+fn write(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let (mut slices, mut riding) = (&mut slices[..], descriptors);
     while slices.iter().any(|slice| !slice.is_empty()) {
-        let written = socket::send(socket.as_fd(), slices, riding, Wait::Yes)?;
+        let written = socket::send(socket, slices, riding, Wait::Yes)?;
         riding = &[];
         IoSlice::advance_slices(&mut slices, written);
     }

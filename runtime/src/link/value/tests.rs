@@ -661,6 +661,11 @@ fn numbers_and_lengths_are_as_short_as_they_can_be() {
         encode(value, &mut body).unwrap();
         body.len()
     }
+    fn back<T: Serialize + DeserializeOwned + PartialEq + 'static>(value: T) {
+        let mut body = Vec::new();
+        encode(&value, &mut body).unwrap();
+        assert!(decode::<T>(Flags::NONE, &body, Vec::new()).unwrap() == value);
+    }
     for (bits, bytes) in [(7, 1), (8, 2), (16, 3), (32, 5), (64, 9)] {
         let largest = (1u128 << bits) - 1;
         assert_eq!(length(&(largest as u64)), bytes, "{largest}");
@@ -687,13 +692,13 @@ fn numbers_and_lengths_are_as_short_as_they_can_be() {
         let list = vec![true; count];
         assert_eq!(length(&list), head + count);
         assert_eq!(length(&Uncounted(list.clone())), head + count);
-        survives((Uncounted(list.clone()), 5));
+        back((Uncounted(list.clone()), 5));
         let map: BTreeMap<u32, bool> = (0u32..).zip(list).collect();
-        survives((map, 5));
+        back((map, 5));
     }
     for (count, head) in [(0, 1), (31, 1), (32, 2), (255, 2), (256, 3), (65535, 3), (65536, 5)] {
         assert_eq!(length(&("x".repeat(count),)), 1 + head + count);
-        survives(("x".repeat(count), serde_bytes::ByteBuf::from(vec![0; count])));
+        back(("x".repeat(count), serde_bytes::ByteBuf::from(vec![0; count])));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::pool::bundle::Encoded;
 use crate::pool::error::Failure;
 use crate::pool::page::Page;
 use crate::pool::part::Odd;
-use crate::pool::scheduler::{Batch, Bundle};
+use crate::pool::scheduler::{Batch, Bundle, Progress};
 use crate::pool::worker::{ODD, Order, PREFIX, tag};
 use crate::process::handle::Process;
 
@@ -40,13 +40,15 @@ pub(super) struct Sent {
 /// A batch on its way to a worker: how much of it is written.
 struct Outbound {
     head: Vec<u8>,
-    bundle: Encoded,
+    bundle: Option<Encoded>,
     written: usize,
 }
 
 pub(super) struct Worker {
     pub(super) socket: OwnedFd,
     pub(super) page: Page,
+    /// It runs many tasks at once.
+    many: bool,
     pub(super) assembler: Assembler,
     pub(super) batches: HashMap<u64, Sent>,
     outbound: VecDeque<Outbound>,
@@ -67,10 +69,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(socket: OwnedFd, page: Page) -> Worker {
+    pub(super) fn new(socket: OwnedFd, page: Page, many: bool) -> Worker {
         Worker {
             socket,
             page,
+            many,
             assembler: Assembler::new(FRAME_CAP),
             batches: HashMap::new(),
             outbound: VecDeque::new(),
@@ -88,13 +91,13 @@ impl Worker {
     /// The names of the structs in a batch's results.
     pub(super) fn names(&mut self, number: u64) -> Arc<Names> {
         // A table that is none leaves results that cannot be read.
-        let _ = Arc::make_mut(&mut self.names).learn(&self.page.names(number));
+        let _ = Arc::make_mut(&mut self.names).learn(&self.page.slot(number).names());
         self.names.clone()
     }
 
     /// Puts a batch on its way.
     pub(super) fn send(&mut self, batch: &Batch<Encoded>, entry: u32, plain: bool) {
-        self.page.offer(batch.number, batch.count);
+        self.page.slot(batch.number).offer(batch.count);
         self.batches.insert(batch.number, Sent::default());
         let bundle = batch.bundle.clone();
         let alone = bundle.alone();
@@ -120,17 +123,37 @@ impl Worker {
             header.descriptors = descriptors.len() as u16;
             head.extend_from_slice(&header.encode());
         }
-        self.outbound.push_back(Outbound { head, bundle, written: 0 });
+        self.outbound.push_back(Outbound { head, bundle: Some(bundle), written: 0 });
+    }
+
+    /// Asks the task at this place of a batch to stop.
+    pub(super) fn stop(&mut self, number: u64, place: usize) {
+        self.page.slot(number).stop(place);
+        if self.many {
+            let head = Header::new(Kind::Cancel, number).encode().to_vec();
+            self.outbound.push_back(Outbound { head, bundle: None, written: 0 });
+        }
+    }
+
+    /// How far it has come with a batch.
+    pub(super) fn progress(&self, number: u64, count: usize) -> Progress {
+        let progress = self.page.slot(number).progress(count);
+        if !self.many {
+            return progress;
+        }
+        // Each is a batch by itself, and done when its result is here.
+        let done = self.batches.get(&number).map_or(0, |sent| sent.odd.len());
+        Progress { done: done.min(progress.claimed), ..progress }
     }
 
     /// Writes what waits; whether that is all.
     pub(super) fn flush(&mut self) -> bool {
         while let Some(outbound) = self.outbound.front_mut() {
-            let whole = outbound.bundle.body();
+            let whole = outbound.bundle.as_ref().map(Encoded::body).unwrap_or_default();
             let total = outbound.head.len() + whole.len();
             let head = outbound.head.get(outbound.written..).unwrap_or_default();
             let body = whole.get(outbound.written.saturating_sub(outbound.head.len())..).unwrap_or_default();
-            let riding: Vec<_> = match (outbound.written, outbound.bundle.alone()) {
+            let riding: Vec<_> = match (outbound.written, outbound.bundle.as_ref().and_then(Encoded::alone)) {
                 (0, Some((_, descriptors))) => descriptors.iter().map(AsFd::as_fd).collect(),
                 _ => Vec::new(),
             };
@@ -200,6 +223,7 @@ fn odd(frame: &Frame<'_>) -> Result<(usize, Option<Failure>), &'static str> {
         tag::FOLLOWS => return Ok((place, None)),
         tag::PANICKED => value::decode::<Panic>(Flags::NONE, payload, Vec::new()).map(|panic| Failure::Panicked(Arc::new(panic))),
         tag::UNSENDABLE => value::decode(Flags::NONE, payload, Vec::new()).map(|error| Failure::Unsendable(Arc::new(error))),
+        tag::STOPPED => Ok(Failure::Cancelled),
         tag::UNREADABLE => value::decode(Flags::NONE, payload, Vec::new()).map(|error| Failure::Rejected(Arc::new(error))),
         _ => return Err("a result of an unknown kind"),
     };

@@ -80,7 +80,7 @@ impl Shared {
                 return Err(Refused::Full);
             }
             state.groups.pending += 1;
-            let id = state.submit(single, cell.clone());
+            let id = state.submit(single, &self.plan.terms(single.terms.clone()), cell.clone());
             Ok((id, state.seat(&self.me, id.job, false)))
         })?;
         self.see_to();
@@ -89,11 +89,13 @@ impl Shared {
 }
 
 impl State {
-    fn submit(&mut self, single: &Single, cell: Arc<Cell>) -> TaskId {
-        let Single { function, terms, argument } = single;
+    fn submit(&mut self, single: &Single, terms: &Terms, cell: Arc<Cell>) -> TaskId {
+        let Single { function, argument, .. } = single;
         let key = (function.entry, terms.timeout, terms.retries);
         if !self.groups.groups.contains_key(&key) {
-            let job = self.open(*function, terms.clone(), false, Sink::Tasks(Mutex::default()));
+            // Each is claimed by itself: one that is cancelled is the only one that can be running.
+            let terms = Terms { chunk: Some(1), ..terms.clone() };
+            let job = self.open(*function, terms, false, Sink::Tasks(Mutex::default()));
             self.groups.groups.insert(key, Group { job, open: VecDeque::new(), first: 0 });
         }
         let Some(group) = self.groups.groups.get_mut(&key) else { return TaskId { job: 0, index: 0 } };

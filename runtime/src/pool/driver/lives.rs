@@ -12,7 +12,7 @@ use crate::link::attach::Attached;
 use crate::link::library::{self, lock};
 use crate::link::socket;
 use crate::pool::error::PoolError;
-use crate::pool::page::Page;
+use crate::pool::page::{Form, Page};
 use crate::pool::scheduler::GivenUp;
 use crate::pool::worker::PoolWorker;
 use crate::process::builder::{Options, spawn};
@@ -32,7 +32,7 @@ impl Shared {
     /// Starts a worker's process, on the library thread.
     pub(super) fn start(&self, id: u64) -> io::Result<Worker> {
         let (mine, theirs) = socket::pair()?;
-        let (page, memory) = Page::create()?;
+        let (page, memory) = Page::create(Form::of(self.plan.setup.concurrency))?;
         self.doorbell.add(&mine, id)?;
         let mut options = Options::default();
         options.name(format!("{}-{id}", self.plan.name));
@@ -60,7 +60,7 @@ impl Shared {
                 Err(error) => tell(News::Failed(id, error)),
             }
         });
-        Ok(Worker::new(mine, page))
+        Ok(Worker::new(mine, page, self.plan.setup.concurrency > 1))
     }
 
     pub(super) fn heed(&self, state: &mut State, news: News) {

@@ -49,6 +49,13 @@ pub(crate) struct Plan {
     pub(crate) max_pending: usize,
 }
 
+impl Plan {
+    /// A job's terms in this pool: a worker that runs many tasks at once has each as a batch by itself.
+    fn terms(&self, terms: Terms) -> Terms {
+        if self.setup.concurrency > 1 { Terms { cap: 1, chunk: Some(1), ..terms } } else { terms }
+    }
+}
+
 /// A pool.
 pub(crate) struct Shared {
     doorbell: Arc<Doorbell>,
@@ -100,7 +107,7 @@ impl Shared {
     pub(crate) fn open(&self, function: Function, terms: Terms, keeps: bool) -> Result<(Arc<Job>, Seat), Arc<PoolError>> {
         self.change(false, |state| {
             state.admit()?;
-            let job = state.open(function, terms, keeps, Sink::Mail(Mutex::new(Mail::default())));
+            let job = state.open(function, self.plan.terms(terms), keeps, Sink::Mail(Mutex::new(Mail::default())));
             let seat = state.seat(&self.me, job.id, true);
             Ok((job, seat))
         })
@@ -237,9 +244,8 @@ impl Shared {
                     state.take_back(worker, number, |left| if all { left } else { left.div_ceil(2) });
                 }
                 Step::Stop { worker, number, place } => {
-                    if let Some(worker) = state.workers.get(&worker) {
-                        worker.page.stop(number, place);
-                    }
+                    state.ask_to_stop(worker, number, place);
+                    self.flush(state, worker);
                 }
                 Step::Kill { worker } => state.doom(worker),
                 // Its socket ends with it, and it with its socket.

@@ -14,7 +14,7 @@ use crate::pool::bundle::Encoded;
 use crate::pool::error::{Failure, PoolError, TaskError};
 use crate::pool::job::{Function, Job, Sink};
 use crate::pool::part::{Body, Odd, Part};
-use crate::pool::scheduler::{Batch, Cause, Ending, Progress, Scheduler, Settings, Terms};
+use crate::pool::scheduler::{Batch, Cause, Ending, Fate, Progress, Scheduler, Settings, Terms};
 use crate::pool::stats::Tally;
 use crate::process::unfinished::Unfinished;
 
@@ -143,7 +143,7 @@ impl State {
     /// Takes tasks of a batch back that nobody has begun; they wait again, if their job is still there.
     pub(super) fn take_back(&mut self, id: u64, number: u64, want: impl Fn(usize) -> usize) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let count = worker.page.take_back(number, want);
+        let count = worker.page.slot(number).take_back(want);
         if count > 0 {
             self.scheduler.took_back(id, number, count);
         }
@@ -151,7 +151,7 @@ impl State {
 
     /// How far the worker has come with the batch.
     fn progress(workers: &HashMap<u64, Worker>, id: u64, batch: &Batch<Encoded>) -> Progress {
-        workers.get(&id).map(|worker| worker.page.progress(batch.number, batch.count)).unwrap_or_default()
+        workers.get(&id).map(|worker| worker.progress(batch.number, batch.count)).unwrap_or_default()
     }
 
     pub(super) fn tick(&mut self) {
@@ -161,7 +161,7 @@ impl State {
 
     /// When the timer has to ring, if that is earlier than it does.
     pub(super) fn next_alarm(&self) -> Option<u64> {
-        let next = self.scheduler.alarm(|id, batch| State::progress(&self.workers, id, batch))?;
+        let next = self.scheduler.alarm()?;
         self.alarm.is_none_or(|alarm| next < alarm).then_some(next)
     }
 
@@ -181,22 +181,26 @@ impl State {
                 },
                 Some(Said::Done { number, nanos, resident }) => {
                     let batch = self.scheduler.batch(id, number).ok_or("an unknown batch")?;
-                    if worker.page.progress(number, batch.count).done != batch.count {
+                    if worker.progress(number, batch.count).done != batch.count {
                         return Err("a batch that is not done");
                     }
                     worker.done += batch.count as u64;
                     self.tally.ran(batch.count, nanos);
-                    let Some(finished) = self.scheduler.finished(id, number, nanos, resident) else { continue };
-                    let late = finished.late.map(|(place, _)| place);
-                    self.collect(id, &finished.batch, finished.batch.count, late);
-                    if let Some((_, Some(ending))) = finished.late {
-                        self.conclude(ending, None);
-                    }
+                    let Some(fate) = self.scheduler.finished(id, number, nanos, resident) else { continue };
+                    self.accept(id, &fate, None);
                     if let Some(worker) = self.workers.get_mut(&id) {
                         worker.batches.remove(&number);
                     }
                 }
             }
+        }
+    }
+
+    /// Takes in what became of a batch.
+    fn accept(&mut self, id: u64, fate: &Fate<Encoded>, report: Option<&Arc<ExitReport>>) {
+        self.collect(id, &fate.batch, fate.done, fate.late);
+        if let Some(ending) = fate.ending {
+            self.conclude(ending, report);
         }
     }
 
@@ -212,8 +216,8 @@ impl State {
             odd.insert(late, Odd::Void);
         }
         let body = match open.job.take() {
-            Some(take) => Body::Numbers(take(&worker.page, batch.number, done)),
-            None => Body::Bytes(Arc::new(worker.page.copy(batch.number)), worker.names(batch.number)),
+            Some(take) => Body::Numbers(take(worker.page.slot(batch.number), done)),
+            None => Body::Bytes(Arc::new(worker.page.slot(batch.number).copy()), worker.names(batch.number)),
         };
         let failed = odd.values().filter(|odd| matches!(odd, Odd::Failed(_))).count();
         self.tally.failed += failed as u64;
@@ -254,10 +258,7 @@ impl State {
         let workers = &self.workers;
         let fates = self.scheduler.died(id, |batch| State::progress(workers, id, batch));
         for fate in fates {
-            self.collect(id, &fate.batch, fate.done, fate.late);
-            for ending in fate.endings {
-                self.conclude(ending, report);
-            }
+            self.accept(id, &fate, report);
         }
         if self.alive == 0 {
             self.wakers.append(&mut self.mourners);
@@ -312,6 +313,15 @@ impl State {
         }
     }
 
+    /// Asks the task at this place to stop, if it has not ended meanwhile.
+    pub(super) fn ask_to_stop(&mut self, id: u64, number: u64, place: usize) {
+        let (Some(batch), Some(worker)) = (self.scheduler.batch(id, number), self.workers.get_mut(&id)) else { return };
+        worker.stop(number, place);
+        if worker.progress(number, batch.count).done > place {
+            self.scheduler.missed(id, number);
+        }
+    }
+
     /// A task has ended of which nobody is to hear.
     pub(super) fn ended_unseen(&mut self, job: u64) {
         if let Some(open) = self.jobs.get_mut(&job) {
@@ -349,7 +359,7 @@ impl State {
     pub(super) fn discharge(&mut self) {
         for worker in self.workers.values() {
             for number in worker.batches.keys() {
-                worker.page.take_back(*number, |left| left);
+                worker.page.slot(*number).take_back(|left| left);
             }
         }
         self.workers.clear();

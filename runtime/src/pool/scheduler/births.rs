@@ -1,41 +1,51 @@
-//! When a worker is started, when one is let go, and when there is no use in starting more.
+//! When a worker is started, and when there is no use in starting more.
+//!
+//! Somebody new is wanted where tasks wait that nobody at hand can run, unless they are so little work that they would be done before
+//! he is there. That is an estimate: where nothing is done for a while it was wrong, and somebody is started all the same.
 
 use std::collections::VecDeque;
 
 use super::worker::{Stage, Worker};
-use super::{Bundle, Scheduler, Step};
+use super::{Bundle, Crew, Scheduler, Step};
 
 /// Workers that are being started at once: more would not be there sooner, and if they die the fewer the better.
 const UNBORN: usize = 4;
 /// Deaths in a row, without a task, that end the pool.
 const STRIKES: usize = 5;
-/// How long the next birth waits after a first such death, in nanoseconds; twice as long after each that follows.
-const BACKOFF: u64 = 10_000_000;
+/// How long the next birth waits after a first death without a task, in nanoseconds; twice as long after each that follows.
+const PAUSE: u64 = 10_000_000;
+/// The longest of these pauses.
+const LONGEST: u64 = 128 * PAUSE;
 /// With less work than this for each worker, in nanoseconds, it would be done before one more is there.
 const WORTH: u64 = 500_000;
+/// How long nothing may be done until that is not believed any more, in nanoseconds.
+const PATIENCE: u64 = 2_000_000;
 
 /// What births and deaths there were.
 #[derive(Debug, Default)]
 pub(super) struct Births {
     next: u64,
+    /// Deaths in a row of workers that had begun nothing; those that had nothing to do are nobody's fault and not counted.
     strikes: usize,
+    pause: u64,
     not_before: u64,
     /// When the last ones died, as far back as the budget looks.
     deaths: VecDeque<u64>,
     spent: bool,
-    /// Workers that took the place of dead ones.
-    pub(super) restarts: u64,
+    /// How often a worker died.
+    restarts: u64,
 }
 
 impl Births {
-    /// A worker died, having run something or not.
+    /// A worker died.
     pub(super) fn died(&mut self, proven: bool, idle: bool, now: u64, budget: Option<(usize, u64)>) {
         self.restarts += 1;
         if proven {
-            (self.strikes, self.not_before) = (0, 0);
-        } else if !idle {
-            self.not_before = now.saturating_add(BACKOFF << self.strikes.min(7));
-            self.strikes += 1;
+            self.proven();
+        } else {
+            self.strikes += usize::from(!idle);
+            self.pause = (2 * self.pause).clamp(PAUSE, LONGEST);
+            self.not_before = now.saturating_add(self.pause);
         }
         if let Some((most, within)) = budget {
             self.deaths.push_back(now);
@@ -46,8 +56,9 @@ impl Births {
         }
     }
 
+    /// A worker has begun its first task.
     pub(super) fn proven(&mut self) {
-        (self.strikes, self.not_before) = (0, 0);
+        (self.strikes, self.pause, self.not_before) = (0, 0, 0);
     }
 }
 
@@ -61,12 +72,13 @@ pub(crate) enum GivenUp {
 }
 
 impl<B: Bundle> Scheduler<B> {
-    /// Whether there is no use in starting more workers.
+    /// Whether there is no use in starting more workers: ask after each death. There is while any worker is of use.
     pub(crate) fn given_up(&self) -> Option<GivenUp> {
         if self.births.spent {
             return Some(GivenUp::Budget(self.births.deaths.len(), self.settings.restarts.map_or(0, |(_, within)| within)));
         }
-        (self.births.strikes >= STRIKES).then_some(GivenUp::Strikes(self.births.strikes))
+        let struck = self.births.strikes >= STRIKES && !self.workers.values().any(Worker::is_of_use);
+        struck.then_some(GivenUp::Strikes(self.births.strikes))
     }
 
     /// How often a worker died.
@@ -75,8 +87,8 @@ impl<B: Bundle> Scheduler<B> {
     }
 
     /// The next worker to start, if one is wanted.
-    pub(super) fn birth(&mut self) -> Option<Step> {
-        if !self.wants_birth() || self.now < self.births.not_before {
+    pub(super) fn birth(&mut self, crew: &Crew) -> Option<Step> {
+        if self.birth_at(crew)? > self.now {
             return None;
         }
         self.births.next += 1;
@@ -85,88 +97,40 @@ impl<B: Bundle> Scheduler<B> {
         Some(Step::Spawn { worker })
     }
 
-    fn wants_birth(&self) -> bool {
-        let counting = self.workers.values().filter(|worker| worker.counts()).count();
-        let unborn = self.workers.values().filter(|worker| worker.stage == Stage::Unborn).count();
-        if unborn >= UNBORN {
-            return false;
+    /// When a worker is to be started, as things are.
+    pub(super) fn birth_at(&self, crew: &Crew) -> Option<u64> {
+        // Where births fail, one after the other.
+        let at_once = if self.births.pause > 0 { 1 } else { UNBORN };
+        if crew.counting >= self.settings.most || crew.unborn >= at_once {
+            return None;
         }
-        if counting < self.settings.least {
-            return true;
+        if crew.counting < self.least() {
+            return Some(self.births.not_before);
         }
-        let waiting: usize = self.jobs.values().map(|job| job.waiting).sum();
-        counting < self.settings.most && waiting > unborn && (counting == 0 || !self.nearly_done(counting))
-    }
-
-    /// Whether all that is left is known to be little.
-    fn nearly_done(&self, workers: usize) -> bool {
-        let work = |job: &super::Job<B>| Some(job.cost?.saturating_mul((job.waiting + job.following) as u64));
-        let left = self.jobs.values().try_fold(0u64, |sum, job| Some(sum.saturating_add(work(job)?)));
-        left.is_some_and(|left| left < WORTH * workers as u64)
-    }
-
-    /// The next worker to let go, if one has nothing to do and is one too many.
-    pub(super) fn release(&mut self) -> Option<Step> {
-        let counting = self.workers.values().filter(|worker| worker.counts()).count();
-        let (now, idle) = (self.now, self.settings.idle);
-        let rested = |worker: &Worker<B>| idle.is_some_and(|idle| now >= worker.idle_since.saturating_add(idle));
-        let spare = counting > self.settings.least;
-        let worn = self.settings.tasks_per_worker;
-        let (&id, worker) = self.workers.iter_mut().rev().find(|(_, worker)| {
-            let free = worker.lane.is_empty() && worker.parked == 0;
-            let rest = worker.stage == Stage::Ready && (spare && rested(worker) || worn.is_some_and(|worn| worker.given >= worn));
-            free && (rest || worker.stage == Stage::Leaving)
-        })?;
-        worker.stage = Stage::Gone;
-        Some(Step::Release { worker: id })
-    }
-
-    /// When the births and rests have to be looked at again.
-    pub(super) fn next_birth(&self) -> Option<u64> {
-        let birth = (self.now < self.births.not_before && self.wants_birth()).then_some(self.births.not_before);
-        let counting = self.workers.values().filter(|worker| worker.counts()).count();
-        let rest = self.settings.idle.filter(|_| counting > self.settings.least).and_then(|idle| {
-            let resting =
-                self.workers.values().filter(|worker| worker.stage == Stage::Ready && worker.lane.is_empty() && worker.parked == 0);
-            resting.map(|worker| worker.idle_since.saturating_add(idle)).min()
-        });
-        birth.into_iter().chain(rest).min()
-    }
-
-    /// A task of the worker's waits for this pool, or one such wait is over. False where too many wait already.
-    pub(crate) fn park(&mut self, worker: u64) -> bool {
-        if self.parked >= super::PARKED {
-            return false;
+        if self.is_idle(crew) {
+            return None;
         }
-        let Some(state) = self.workers.get_mut(&worker) else { return false };
-        state.parked += 1;
-        if state.parked == 1 {
-            self.parked += 1;
-            self.steps.extend(state.lane.iter().map(|batch| Step::TakeBack { worker, number: batch.number, all: true }));
+        let (tasks, cost) = self.ahead();
+        if tasks <= crew.unborn {
+            return None;
         }
-        true
+        let worth = crew.counting == 0 || cost >= WORTH.saturating_mul(crew.counting as u64);
+        Some(self.births.not_before.max(if worth { 0 } else { self.moved.saturating_add(PATIENCE) }))
     }
 
-    pub(crate) fn unpark(&mut self, worker: u64) {
-        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.parked > 0) else { return };
-        state.parked -= 1;
-        if state.parked == 0 {
-            self.parked -= 1;
-            state.idle_since = self.now;
-            self.trim();
+    /// Tasks that one more worker could run, and the nanoseconds that these and those still to come take, as far as it is known.
+    fn ahead(&self) -> (usize, u64) {
+        let (mut tasks, mut cost) = (0, 0u64);
+        for job in self.jobs.values() {
+            tasks += job.waiting;
+            cost = cost.saturating_add(job.cost_of(job.waiting.saturating_add(job.following)));
         }
-    }
-
-    /// Workers that are too many, the youngest first, get nothing any more.
-    pub(super) fn trim(&mut self) {
-        let counting = self.workers.values().filter(|worker| worker.counts()).count();
-        let mut surplus = counting.saturating_sub(self.settings.most);
-        for (&worker, state) in self.workers.iter_mut().rev() {
-            if surplus > 0 && state.stage == Stage::Ready && state.parked == 0 {
-                surplus -= 1;
-                state.stage = Stage::Leaving;
-                self.steps.extend(state.lane.iter().map(|batch| Step::TakeBack { worker, number: batch.number, all: true }));
+        for worker in self.workers.values().filter(|worker| worker.stage == Stage::Ready) {
+            tasks += worker.ahead(self.abreast());
+            for batch in worker.lane.iter().skip(self.abreast()) {
+                cost = cost.saturating_add(self.jobs.get(&batch.job).map_or(0, |job| job.cost_of(batch.count)));
             }
         }
+        (tasks, cost)
     }
 }

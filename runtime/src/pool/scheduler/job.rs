@@ -36,7 +36,7 @@ pub(super) struct Job<B> {
     pub(super) attempts: BTreeMap<usize, u32>,
     size: usize,
     /// Nanoseconds a task.
-    pub(super) cost: Option<u64>,
+    cost: Option<u64>,
 }
 
 impl<B: Bundle> Job<B> {
@@ -51,6 +51,11 @@ impl<B: Bundle> Job<B> {
             attempts: BTreeMap::new(),
             cost: None,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_bundles(&self) -> impl Iterator<Item = &B> {
+        self.bundles.values()
     }
 
     /// How many bundles wait.
@@ -70,7 +75,7 @@ impl<B: Bundle> Job<B> {
     /// How many tasks the next batch should have.
     pub(super) fn most(&self, workers: usize) -> usize {
         // Towards the end the batches get smaller, so that nobody is left with much when the others are done.
-        let share = (self.waiting + self.following).div_ceil(2 * workers.max(1));
+        let share = self.waiting.saturating_add(self.following).div_ceil(2 * workers.max(1));
         let size = self.size.min(share.max(self.size / 8)).max(1);
         let whole = self.terms.chunk.map_or(size, |chunk| size.div_ceil(chunk) * chunk);
         whole.min(self.terms.cap)
@@ -116,6 +121,7 @@ impl<B: Bundle> Job<B> {
             self.bundles.insert(index + 1, behind);
         }
         self.waiting -= 1;
+        self.attempts.remove(&index);
         true
     }
 
@@ -127,13 +133,17 @@ impl<B: Bundle> Job<B> {
         self.size = wanted.min(self.size.saturating_mul(GROWTH));
     }
 
+    /// How many nanoseconds so many tasks take; as long as that is not known, for ever.
+    pub(super) fn cost_of(&self, tasks: usize) -> u64 {
+        if tasks == 0 { 0 } else { self.cost.map_or(u64::MAX, |cost| cost.saturating_mul(tasks as u64)) }
+    }
+
     /// An attempt at the task has failed: how many that makes, and whether there is another.
     pub(super) fn fail(&mut self, index: usize) -> (u32, bool) {
-        let attempts = self.attempts.entry(index).or_default();
-        *attempts += 1;
-        let (attempts, again) = (*attempts, *attempts <= self.terms.retries);
-        if !again {
-            self.attempts.remove(&index);
+        let attempts = self.attempts.remove(&index).unwrap_or(0).saturating_add(1);
+        let again = attempts <= self.terms.retries;
+        if again {
+            self.attempts.insert(index, attempts);
         }
         (attempts, again)
     }
