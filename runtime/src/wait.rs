@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 pub(crate) trait Lead {
     /// Blocks until something arrived, the deadline passed, or the source ended, and hands out what came.
     fn lead(self: Arc<Self>, deadline: Option<Instant>);
+
+    /// The thread waits no longer, whether it has what it waited for or not.
+    fn stop(&self) {}
 }
 
 thread_local! {
@@ -113,6 +116,25 @@ fn blocking_allowed() -> bool {
     })
 }
 
+/// What a blocked thread has led last; it says so when it waits no longer.
+struct Led(Option<Arc<dyn Lead>>);
+
+impl Led {
+    fn now(&mut self, source: &Arc<dyn Lead>) {
+        if !self.0.as_ref().is_some_and(|before| Arc::ptr_eq(before, source)) {
+            drop(Led(self.0.replace(source.clone())));
+        }
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        if let Some(source) = &self.0 {
+            source.stop();
+        }
+    }
+}
+
 /// Runs `future` to its end on this thread.
 pub(crate) fn forever<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
@@ -129,6 +151,7 @@ pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Optio
     PARKER.with(|parker| {
         let waker = Waker::from(parker.clone());
         let mut context = Context::from_waker(&waker);
+        let mut led = Led(None);
         loop {
             parker.woken.store(false, Ordering::Release);
             let before = BLOCKING.replace(true);
@@ -146,7 +169,10 @@ pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Optio
                 (either, None) | (None, either) => either,
             };
             match leading {
-                Some(source) => source.lead(until),
+                Some(source) => {
+                    led.now(&source);
+                    source.lead(until);
+                }
                 None => {
                     while !parker.woken.load(Ordering::Acquire) {
                         match until.map(|until| until.saturating_duration_since(Instant::now())) {

@@ -357,6 +357,28 @@ async fn one_long_task_keeps_nothing_behind_it() {
     assert!(ends[1..].iter().filter(|end| **end < ends[0]).count() > 190, "{ends:?}");
 }
 
+/// The 30th task ends when it is told to.
+#[process_actor]
+fn held_up(n: u32, release: Queue<u32>) -> String {
+    if n == 30 { release.get().blocking().unwrap().to_string() } else { n.to_string() }
+}
+
+#[procession::test]
+async fn what_is_done_is_there_before_its_batch_is() {
+    let pool = Pool::new(1).unwrap();
+    let release = Queue::bounded(1);
+    let mut results = pool.stream(HeldUp, (0..100).map(|n| (n, release.clone())));
+    for n in 0..30 {
+        assert_eq!(results.next().await.unwrap().unwrap(), n.to_string());
+    }
+    release.put(7).await.unwrap();
+    assert_eq!(results.next().await.unwrap().unwrap(), "7");
+    for n in 31..100 {
+        assert_eq!(results.next().await.unwrap().unwrap(), n.to_string());
+    }
+    assert!(results.next().await.is_none());
+}
+
 #[procession::test]
 async fn a_dropped_map_leaves_the_pool_as_it_was() {
     let pool = Pool::new(2).unwrap();

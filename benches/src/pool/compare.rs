@@ -116,12 +116,11 @@ impl fmt::Display for Comparison {
                 None => write!(f, "| {:>18} ", "")?,
             }
         }
-        let verdict = if must.words.is_empty() {
-            ""
-        } else if self.reached() {
-            "yes"
-        } else {
-            "no"
+        let verdict = match self.reached() {
+            // Measured alone: nothing to judge by.
+            _ if must.floor > 0.0 && floor.is_none() => "",
+            true => "yes",
+            false => "no",
         };
         write!(f, "| {:<40} | {verdict:<7} |", must.words)
     }
@@ -138,8 +137,10 @@ fn times(ratio: f64) -> String {
 
 /// The lines above the rows; they say whether there is a Python.
 pub fn heading(bench: &Bench) -> String {
-    let names = if bench.python.is_there() { ["Pool", "ProcessPoolExec."] } else { ["no python3 here", "no python3 here"] };
-    let [pool, executor] = names;
+    let [pool, executor] = match bench.python.is_there() {
+        true => ["Pool", "ProcessPoolExec."],
+        false => ["no python3"; 2],
+    };
     let line = format!(
         "| {:<46} | {:>10} | {:>18} | {pool:>18} | {executor:>18} | {:<40} | {:<7} |",
         "pool of two (how many times as fast as ..)", "procession", "floor", "must reach", "reached"

@@ -57,11 +57,6 @@ impl Encoded {
         }
     }
 
-    /// How many bytes are kept for it.
-    pub(crate) fn bytes(&self) -> usize {
-        self.range.len()
-    }
-
     /// Where the `place`th argument begins.
     fn offset(&self, place: usize) -> usize {
         match self.form {

@@ -235,17 +235,22 @@ impl Slot<'_> {
         Progress { claimed, done: done.min(claimed), since: self.word(SINCE).load(Ordering::Acquire) }
     }
 
-    /// A copy of the results that are there.
-    pub(crate) fn copy(&self) -> Vec<u8> {
-        let length = usize::try_from(self.word(BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(self.room);
-        self.copied(HEAD, length)
+    /// Bytes of results.
+    fn bytes(&self) -> usize {
+        usize::try_from(self.word(BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(self.room)
     }
 
-    /// The results that are there as plain numbers, so many at the most.
-    pub(crate) fn numbers<N: Number>(&self, most: usize) -> Vec<N> {
-        let length = usize::try_from(self.word(BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(self.room);
-        let count = most.min(length / size_of::<N>());
-        self.copied(HEAD, count)
+    /// A copy of the results that are there, from the byte `from` on.
+    pub(crate) fn copy(&self, from: usize) -> Vec<u8> {
+        let from = from.min(self.bytes());
+        self.copied(HEAD + from, self.bytes().saturating_sub(from))
+    }
+
+    /// The results that are there as plain numbers, from the `from`th on, so many at the most.
+    pub(crate) fn numbers<N: Number>(&self, from: usize, most: usize) -> Vec<N> {
+        let there = self.bytes() / size_of::<N>();
+        let from = from.min(there);
+        self.copied(HEAD + from * size_of::<N>(), most.min(there - from))
     }
 
     /// A copy of `count` numbers from the slot's bytes at `offset` on.
@@ -280,7 +285,7 @@ macro_rules! numbers {
         pub(crate) fn taker<T: 'static>() -> Option<Take> {
             let wanted = std::any::TypeId::of::<T>();
             $(if wanted == std::any::TypeId::of::<$number>() {
-                return Some(|slot, most| Box::new(slot.numbers::<$number>(most)));
+                return Some(|slot, from, most| Box::new(slot.numbers::<$number>(from, most)));
             })*
             None
         }
@@ -289,8 +294,8 @@ macro_rules! numbers {
 
 numbers! { i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 }
 
-/// Takes so many results of a batch, at the most, as plain numbers.
-pub(crate) type Take = fn(Slot<'_>, usize) -> Box<dyn std::any::Any + Send>;
+/// Takes results of a batch as plain numbers: from the place of the first on, so many at the most.
+pub(crate) type Take = fn(Slot<'_>, usize, usize) -> Box<dyn std::any::Any + Send>;
 
 impl Drop for Page {
     fn drop(&mut self) {
@@ -316,7 +321,7 @@ mod tests {
         other.slot(7).write(0, b"abc");
         other.slot(7).publish(2, 3);
         assert_eq!(page.slot(7).progress(10), Progress { claimed: 7, done: 2, since: 0 });
-        assert_eq!(page.slot(7).copy(), b"abc");
+        assert_eq!(page.slot(7).copy(0), b"abc");
     }
 
     #[test]
@@ -325,8 +330,8 @@ mod tests {
         page.slot(2).offer(3);
         page.slot(2).publish(usize::MAX, usize::MAX);
         assert_eq!(page.slot(2).progress(3), Progress::default());
-        assert_eq!(page.slot(2).copy().len(), ROOM);
+        assert_eq!(page.slot(2).copy(0).len(), ROOM);
         page.slot(2).write(ROOM - 1, b"ab");
-        assert_eq!(page.slot(2).copy()[ROOM - 1], 0);
+        assert_eq!(page.slot(2).copy(0)[ROOM - 1], 0);
     }
 }

@@ -89,6 +89,22 @@ pub(crate) fn ranges(bytes: &[u8], width: Option<usize>, done: usize) -> impl It
     })
 }
 
+/// Where the first `done` results of a batch end in its bytes.
+pub(crate) fn ends_at(bytes: &[u8], width: Option<usize>, done: usize) -> usize {
+    match width {
+        Some(width) => (width * done).min(bytes.len()),
+        None => {
+            let mut rest = bytes;
+            for _ in 0..done {
+                if next_record(&mut rest).is_none() {
+                    break;
+                }
+            }
+            bytes.len() - rest.len()
+        }
+    }
+}
+
 /// The value of one result: a number's bytes, or a record's.
 #[inline]
 pub(crate) fn open_one<R: Message>(flags: Flags, bytes: &[u8], names: &Names) -> Result<R, DecodeError> {

@@ -298,6 +298,15 @@ impl<B: Bundle> Scheduler<B> {
         !self.ended && self.workers.values().any(|worker| !worker.lane.is_empty() || worker.stage == Stage::Unborn)
     }
 
+    /// Whether a worker runs a batch of more than one task.
+    pub(crate) fn has_large_batches(&self) -> bool {
+        !self.ended && self.workers.values().any(|worker| worker.lane.front().is_some_and(|batch| batch.bundle.count() > 1))
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
     /// Tasks that wait, and tasks that workers have.
     pub(crate) fn load(&self) -> (usize, usize) {
         let waiting = self.jobs.values().map(|job| job.waiting).sum();

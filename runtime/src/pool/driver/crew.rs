@@ -31,10 +31,14 @@ pub(super) enum Said {
     Done { number: u64, nanos: u64, resident: u64 },
 }
 
-/// Results of a batch that came by themselves.
+/// What is known of a batch that was sent.
 #[derive(Default)]
 pub(super) struct Sent {
+    /// Results that came by themselves.
     pub(super) odd: BTreeMap<usize, Odd>,
+    /// How many results were collected before its end, and their bytes in the page.
+    pub(super) collected: usize,
+    pub(super) bytes: usize,
 }
 
 /// A batch on its way to a worker: how much of it is written.

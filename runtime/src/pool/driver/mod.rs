@@ -190,7 +190,7 @@ impl Shared {
         look(&lock(&self.state))
     }
 
-    /// Takes in what has happened; false where nothing has.
+    /// Takes in what has happened; false where nothing has, or a leader is there to take in the rest.
     fn drive(&self, events: &mut Events, deadline: Option<Instant>, leading: bool) -> bool {
         self.doorbell.wait(events, deadline, leading);
         if events.is_empty() {
@@ -200,7 +200,10 @@ impl Shared {
             for &(who, room) in events.iter() {
                 match who {
                     BELL => {
-                        self.doorbell.silence();
+                        // It may call the leader back: then nobody else may take the call.
+                        if leading || state.leader.is_none() {
+                            self.doorbell.silence();
+                        }
                         let news = std::mem::take(&mut *lock(&self.news));
                         for news in news {
                             self.heed(state, news);
@@ -210,6 +213,10 @@ impl Shared {
                         self.doorbell.silence_timer();
                         state.alarm = None;
                         state.tick();
+                        for (worker, share, done) in state.peek() {
+                            self.receive(state, worker);
+                            state.collect(worker, share, done, None);
+                        }
                     }
                     worker => {
                         if room {
@@ -219,8 +226,8 @@ impl Shared {
                     }
                 }
             }
-        });
-        true
+            leading || state.leader.is_none()
+        })
     }
 
     /// Does what the scheduler says until it says nothing.

@@ -4,8 +4,9 @@
 //! when that goes away somebody else's takes over. Where nobody waits and there is business all the same (tasks that were submitted,
 //! a pool that drains, a timer), a task of the library thread does, until a thread leads again.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::task::Context;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
@@ -13,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::Shared;
 use super::doorbell::{Doorbell, Events, Source};
+use super::state::State;
 use crate::link::library::{self, lock};
 use crate::link::socket;
 use crate::pool::bundle::Encoded;
@@ -20,6 +22,13 @@ use crate::wait::{self, Lead};
 
 /// How long nobody may drive before the library thread does: between one wait of a caller's and the next.
 const GAP: Duration = Duration::from_micros(500);
+
+/// A blocked thread that waits on the doorbell, and the seat that it waits in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Leader {
+    seat: u64,
+    thread: ThreadId,
+}
 
 /// A place to wait in, for one job's owner or one task's handle.
 pub(crate) struct Seat {
@@ -45,8 +54,9 @@ impl Seat {
         if ready() {
             return false;
         }
-        if wait::is_blocking() && state.leader.is_none_or(|leader| leader == self.id) {
-            state.leader = Some(self.id);
+        let me = Leader { seat: self.id, thread: thread::current().id() };
+        if wait::is_blocking() && state.leader.is_none_or(|leader| leader.thread == me.thread) {
+            state.leader = Some(me);
             state.waiting.remove(&self.id);
             drop(state);
             wait::lead(pool.clone());
@@ -122,15 +132,26 @@ impl Shared {
     fn leave(&self, seat: u64) {
         let mut state = lock(&self.state);
         state.waiting.remove(&seat);
-        if state.leader == Some(seat) {
+        let led = state.leader.is_some_and(|leader| leader.seat == seat);
+        self.hand_over(state, led);
+    }
+
+    /// Sees that somebody drives after one who waited or drove goes; `led` where that was the leader.
+    fn hand_over(&self, mut state: MutexGuard<'_, State>, led: bool) {
+        if led {
             state.leader = None;
+            if state.reading || state.standing_in {
+                // Whoever reads has left what came meanwhile to the leader.
+                self.doorbell.ring();
+            }
         }
         let next = if state.leader.is_none() && !state.reading { state.waiting.pop_first() } else { None };
         drop(state);
-        match next {
-            Some((_, waker)) => waker.wake(),
-            None => self.see_to(),
+        if let Some((_, waker)) = next {
+            waker.wake();
         }
+        // The next one may have stopped waiting long ago, with its handle kept.
+        self.see_to();
     }
 
     /// Sees that somebody drives where there is business and nobody waits.
@@ -163,6 +184,13 @@ impl Shared {
 impl Lead for Shared {
     fn lead(self: Arc<Self>, deadline: Option<Instant>) {
         self.drive(&mut Events::with_capacity(32), deadline, true);
+    }
+
+    fn stop(&self) {
+        let state = lock(&self.state);
+        if state.leader.is_some_and(|leader| leader.thread == thread::current().id()) {
+            self.hand_over(state, true);
+        }
     }
 }
 
@@ -201,11 +229,6 @@ impl Drop for Reader {
         let mut state = lock(&pool.state);
         let seat = if self.stand_in { &mut state.standing_in } else { &mut state.reading };
         *seat = false;
-        let next = if state.leader.is_none() && !state.reading { state.waiting.pop_first() } else { None };
-        drop(state);
-        match next {
-            Some((_, waker)) => waker.wake(),
-            None => pool.see_to(),
-        }
+        pool.hand_over(state, false);
     }
 }

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use super::crew::{Said, Worker};
 use super::group::Groups;
+use super::seat::Leader;
 use super::{Seat, Shared, now};
 use crate::exit::ExitReport;
 use crate::link::frame::Flags;
 use crate::pool::bundle::Encoded;
 use crate::pool::error::{Failure, PoolError, TaskError};
 use crate::pool::job::{Function, Job, Sink};
-use crate::pool::part::{Body, Odd, Part};
-use crate::pool::scheduler::{Batch, Cause, Ending, Fate, Progress, Scheduler, Settings, Terms};
+use crate::pool::part::{Body, Odd, Part, ends_at};
+use crate::pool::scheduler::{Batch, Bundle, Cause, Ending, Fate, Progress, Scheduler, Settings, Terms};
 use crate::pool::stats::Tally;
 use crate::process::unfinished::Unfinished;
+
+/// How often batches that take long are looked at, in nanoseconds.
+const PEEK: u64 = 10_000_000;
 
 /// A job, and how many of its tasks have not ended.
 pub(super) struct Open {
@@ -39,8 +43,8 @@ pub(crate) struct State {
     pub(super) standing_in: bool,
     /// The library thread will look whether somebody does.
     pub(super) expected: bool,
-    /// The seat of the thread that waits on the doorbell.
-    pub(super) leader: Option<u64>,
+    /// The thread that waits on the doorbell.
+    pub(super) leader: Option<Leader>,
     /// Those who wait and do not drive.
     pub(super) waiting: BTreeMap<u64, Waker>,
     pub(super) ended: Option<Arc<PoolError>>,
@@ -57,6 +61,21 @@ pub(crate) struct State {
     pub(super) tally: Tally,
     /// Keeps the pool while it drains without anybody's handle.
     pub(super) keep: Option<(Arc<Shared>, Unfinished)>,
+}
+
+/// What collecting a batch's results takes to know of it.
+pub(super) struct Share {
+    job: u64,
+    number: u64,
+    start: usize,
+    given: Option<Encoded>,
+}
+
+impl Share {
+    fn of(batch: &Batch<Encoded>, jobs: &BTreeMap<u64, Open>) -> Share {
+        let keeps = jobs.get(&batch.job).is_some_and(|open| open.job.keeps);
+        Share { job: batch.job, number: batch.number, start: batch.start, given: keeps.then(|| batch.bundle.clone()) }
+    }
 }
 
 /// A worker, as its pool's users may see it.
@@ -130,7 +149,7 @@ impl State {
     /// More of a job's tasks.
     pub(super) fn supply(&mut self, job: u64, start: usize, bundle: Encoded, following: usize) {
         let Some(open) = self.jobs.get_mut(&job) else { return };
-        open.left += crate::pool::scheduler::Bundle::count(&bundle);
+        open.left += bundle.count();
         self.scheduler.supply(job, start, bundle, following);
     }
 
@@ -161,7 +180,9 @@ impl State {
 
     /// When the timer has to ring, if that is earlier than it does.
     pub(super) fn next_alarm(&self) -> Option<u64> {
-        let next = self.scheduler.alarm()?;
+        // Somebody may wait for the first results of a batch that takes long.
+        let peek = self.scheduler.has_large_batches().then(|| self.scheduler.now().saturating_add(PEEK));
+        let next = self.scheduler.alarm().into_iter().chain(peek).min()?;
         self.alarm.is_none_or(|alarm| next < alarm).then_some(next)
     }
 
@@ -198,33 +219,59 @@ impl State {
 
     /// Takes in what became of a batch.
     fn accept(&mut self, id: u64, fate: &Fate<Encoded>, report: Option<&Arc<ExitReport>>) {
-        self.collect(id, &fate.batch, fate.done, fate.late);
+        self.collect(id, Share::of(&fate.batch, &self.jobs), fate.done, fate.late);
         if let Some(ending) = fate.ending {
             self.conclude(ending, report);
         }
     }
 
-    /// Delivers the first `done` results of a batch, but for the one that does not count.
-    fn collect(&mut self, id: u64, batch: &Batch<Encoded>, done: usize, late: Option<usize>) {
-        let (Some(worker), Some(open)) = (self.workers.get_mut(&id), self.jobs.get(&batch.job)) else { return };
-        if done == 0 {
-            return;
+    /// What is there of batches that take long: with which workers, and how many results. Those that came by themselves may still be
+    /// in the sockets.
+    pub(super) fn peek(&self) -> Vec<(u64, Share, usize)> {
+        let mut found = Vec::new();
+        for (&id, worker) in self.workers.iter().filter(|(_, worker)| worker.process.is_some()) {
+            for (&number, sent) in &worker.batches {
+                let Some(batch) = self.scheduler.batch(id, number).filter(|batch| batch.bundle.count() > 1) else { continue };
+                let progress = worker.progress(number, batch.count);
+                // Whether one that is to stop counts is known when it has ended.
+                let done = batch.stopped_at().map_or(progress.done, |place| progress.done.min(place));
+                if done > sent.collected {
+                    found.push((id, Share::of(batch, &self.jobs), done));
+                }
+            }
         }
-        let mut odd = worker.batches.get_mut(&batch.number).map(|sent| std::mem::take(&mut sent.odd)).unwrap_or_default();
-        odd.retain(|place, _| *place < done);
+        found
+    }
+
+    /// Delivers the first `done` results of a batch, as far as they are not delivered yet, but for the one that does not count.
+    pub(super) fn collect(&mut self, id: u64, share: Share, done: usize, late: Option<usize>) {
+        let Share { job, number, start, given } = share;
+        let (Some(worker), Some(open)) = (self.workers.get_mut(&id), self.jobs.get(&job)) else { return };
+        let names = worker.names(number);
+        let Some(sent) = worker.batches.get_mut(&number).filter(|sent| sent.collected < done) else { return };
+        let (from, slot) = (sent.collected, worker.page.slot(number));
+        let mut odd = std::mem::take(&mut sent.odd);
+        sent.odd = odd.split_off(&done);
+        let mut odd: BTreeMap<usize, Odd> = odd.into_iter().filter_map(|(place, odd)| Some((place.checked_sub(from)?, odd))).collect();
         if let Some(late) = late {
-            odd.insert(late, Odd::Void);
+            odd.insert(late - from, Odd::Void);
         }
         let body = match open.job.take() {
-            Some(take) => Body::Numbers(take(worker.page.slot(batch.number), done)),
-            None => Body::Bytes(Arc::new(worker.page.slot(batch.number).copy()), worker.names(batch.number)),
+            Some(take) => Body::Numbers(take(slot, from, done - from)),
+            None => {
+                let bytes = slot.copy(sent.bytes);
+                sent.bytes += ends_at(&bytes, open.job.function.width, done - from);
+                Body::Bytes(Arc::new(bytes), names)
+            }
         };
+        sent.collected = done;
         let failed = odd.values().filter(|odd| matches!(odd, Odd::Failed(_))).count();
+        let ended = done - from - usize::from(late.is_some());
         self.tally.failed += failed as u64;
-        self.tally.done += (done - failed - usize::from(late.is_some())) as u64;
-        let given = open.job.keeps.then(|| batch.bundle.clone());
-        let part = Part::Results { job: batch.job, start: batch.start, done, body, odd, given };
-        self.post(batch.job, part, done - usize::from(late.is_some()));
+        self.tally.done += (ended - failed) as u64;
+        let given = given.map(|mut given| if from > 0 { given.tail(from) } else { given });
+        let part = Part::Results { job, start: start + from, done: done - from, body, odd, given };
+        self.post(job, part, ended);
     }
 
     /// A task has failed for good.

@@ -44,8 +44,12 @@ impl<B: Bundle> Scheduler<B> {
     /// The task that was to stop had ended by then.
     pub(crate) fn missed(&mut self, worker: u64, number: u64) {
         let Some(state) = self.workers.get_mut(&worker) else { return };
-        if let Some(stopped) = state.place(number).and_then(|place| state.lane.get_mut(place)?.stopped.take()) {
+        let Some(batch) = state.place(number).and_then(|place| state.lane.get_mut(place)) else { return };
+        if let Some(stopped) = batch.stopped.take() {
             state.stopping -= usize::from(stopped.deadline.is_some());
+            // What is behind it has its time too.
+            let until = batch.timeout.map(|timeout| self.now.saturating_add(timeout));
+            self.watch(until);
         }
     }
 
@@ -69,11 +73,11 @@ impl<B: Bundle> Scheduler<B> {
                     let Some(timeout) = batch.timeout else { continue };
                     let progress = look(id, batch);
                     let until = progress.begun().unwrap_or(now).saturating_add(timeout);
-                    if until <= now {
+                    if until > now {
+                        times.push(until);
+                    } else {
                         expired.push((id, batch.number, progress.done));
                     }
-                    // One that ends before it is asked has somebody behind it.
-                    times.push(if until > now { until } else { now.saturating_add(timeout) });
                     continue;
                 };
                 match stopped.deadline {

@@ -69,6 +69,13 @@ pub(super) struct Worker<B> {
     pub(super) stopping: usize,
 }
 
+impl<B> Batch<B> {
+    /// The place of the task that is to stop.
+    pub(crate) fn stopped_at(&self) -> Option<usize> {
+        self.stopped.as_ref().map(|stopped| stopped.place)
+    }
+}
+
 impl<B> Worker<B> {
     pub(super) fn new(now: u64) -> Worker<B> {
         Worker {
