@@ -107,6 +107,8 @@ pub enum KillReason {
     Killed,
     /// It did not end within the grace that `stop` gave it.
     StopEscalated,
+    /// It was a pool's worker, and its task went on after its time was up, or after it was cancelled.
+    TaskEscalated,
     /// The process that owned it ended.
     OwnerEnded,
     /// It did not complete the handshake in time, or completed it wrongly.
@@ -286,6 +288,7 @@ impl fmt::Display for KillReason {
             KillReason::Terminated => "`terminate` was called",
             KillReason::Killed => "`kill` was called",
             KillReason::StopEscalated => "it did not stop within its grace",
+            KillReason::TaskEscalated => "its task did not stop when it was asked to",
             KillReason::OwnerEnded => "its owner ended",
             KillReason::Handshake => "it did not complete its start-up in time",
             KillReason::MemoryLimit { limit, used: Some(used) } => {

@@ -114,15 +114,15 @@ fn an_endless_input_takes_no_memory() {
 #[procession::test]
 async fn a_slow_consumer_holds_the_input_back() {
     let pool = Pool::new(2).unwrap();
-    let (items, taken) = counted(0u64..);
-    let mut squares = pool.map(Square, items).chunk(10).stream();
-    for x in 0..1000 {
-        assert_eq!(squares.next().await.unwrap().unwrap(), x * x);
+    let (items, taken) = counted((0..).map(|_| 1));
+    let mut sleepers = pool.stream(Sleeps, items);
+    for _ in 0..100 {
+        assert_eq!(sleepers.next().await.unwrap().unwrap(), 1);
     }
     // What has been given out has ended, however long nobody asks for more; and no more is taken.
     wait_until("the workers are idle", PATIENCE, || pool.stats().running == 0);
     let before = taken.load(Ordering::Relaxed);
-    assert!(before < 20_000, "{before}");
+    assert!(before < 400, "{before}");
     pool.map(Square, 0..1000).await.unwrap();
     assert_eq!(taken.load(Ordering::Relaxed), before);
     // One first result that is late holds back those behind it, too.
@@ -130,7 +130,7 @@ async fn a_slow_consumer_holds_the_input_back() {
     let mut sleepers = pool.map(Sleeps, items).chunk(1).stream();
     assert_eq!(sleepers.next().await.unwrap().unwrap(), 700);
     let ahead = taken.load(Ordering::Relaxed);
-    assert!(ahead < 5000, "{ahead}");
+    assert!(ahead < 20_000, "{ahead}");
 }
 
 // covers 94
@@ -138,7 +138,7 @@ async fn a_slow_consumer_holds_the_input_back() {
 async fn a_panic_of_the_input_comes_after_what_was_before_it() {
     let pool = Pool::new(2).unwrap();
     let items = || (0..100u64).inspect(|&x| assert!(x < 40, "no more"));
-    let says = |panic: Box<dyn std::any::Any + Send>| panic.downcast_ref::<String>().is_some_and(|text| text.contains("no more"));
+    let says = |panic: Box<dyn std::any::Any + Send>| panic.downcast_ref::<&str>() == Some(&"no more");
     let mut squares = pool.stream(Square, items());
     for x in 0..40 {
         assert_eq!(squares.next().await.unwrap().unwrap(), x * x);

@@ -64,6 +64,10 @@ pub enum PoolError {
     /// A system call failed in this process.
     #[error("the pool failed: {0}")]
     Io(Arc<std::io::Error>),
+    /// [`try_submit`](crate::Pool::try_submit): as many submitted tasks as [`max_pending`](crate::PoolBuilder::max_pending) allows have not
+    /// ended.
+    #[error("the pool has as many tasks as `max_pending` allows: try again when one has ended, or wait with `submit`")]
+    Full,
     /// `close` was called, or the pool's last handle was dropped.
     #[error("the pool is closed: it takes no more tasks")]
     Closed,

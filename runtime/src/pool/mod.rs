@@ -49,7 +49,7 @@ use results::Results;
 use scheduler::Terms;
 use stats::{Stats, WorkerInfo};
 use submit::{Call, Submit};
-use task::OnDrop;
+use task::{OnDrop, Task};
 
 use crate::actor::definition::FunctionActor;
 use crate::wait;
@@ -143,6 +143,15 @@ impl Pool {
     pub fn submit<A: FunctionActor>(&self, actor: A, arguments: A::Arguments) -> Submit<A> {
         let _ = actor;
         Submit { backend: self.handle.0.clone(), arguments, terms: self.terms.clone() }
+    }
+
+    /// Submits one task without waiting: in a server, to say 'overloaded' instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Pool::submit), and [`PoolError::Full`] where that would wait; the task is not run then.
+    pub fn try_submit<A: FunctionActor>(&self, actor: A, arguments: A::Arguments) -> Result<Task<A::Output>, PoolError> {
+        self.submit(actor, arguments).at_once()
     }
 
     /// Runs one task and gives its result. Dropping the future takes the task back if it is not begun.

@@ -215,8 +215,10 @@ impl<B: Bundle> Scheduler<B> {
         if self.ended {
             return None;
         }
-        if let Some(step) = self.steps.pop_front() {
-            return Some(step);
+        while let Some(step) = self.steps.pop_front() {
+            if !matches!(step, Step::Kill { worker } if !self.condemn(worker)) {
+                return Some(step);
+            }
         }
         let crew = self.crew();
         self.offer(&crew).or_else(|| self.steal(&crew)).or_else(|| self.birth(&crew)).or_else(|| self.release(&crew))

@@ -5,7 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::backend::{Backend, run_here};
@@ -53,6 +53,17 @@ impl<A: FunctionActor> Submit<A> {
     pub fn blocking(self) -> Result<Task<A::Output>, PoolError> {
         wait::refuse_async_context("submit");
         wait::forever(self.into_future())
+    }
+}
+
+impl<A: FunctionActor> Submit<A> {
+    /// Submits the task now or not at all.
+    pub(super) fn at_once(self) -> Result<Task<A::Output>, PoolError> {
+        let mut submitting = self.into_future();
+        match Pin::new(&mut submitting).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(submitted) => submitted,
+            Poll::Pending => Err(PoolError::Full),
+        }
     }
 }
 

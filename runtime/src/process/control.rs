@@ -203,6 +203,8 @@ pub(crate) enum Action {
     },
     Terminate,
     Kill,
+    /// The same, because a task of its did not stop.
+    KillForTask,
 }
 
 /// Says something on a control link. Control frames are small and their own cause: nothing here waits.

@@ -170,6 +170,11 @@ impl<R: Message> Process<R> {
         self.act(Action::Kill);
     }
 
+    /// The same, because a task of its did not stop.
+    pub(crate) fn kill_for_task(&self) {
+        self.act(Action::KillForTask);
+    }
+
     fn act(&self, action: Action) {
         if self.is_alive() {
             builder::act(self.child.born.id, action);

@@ -72,6 +72,7 @@ impl Shapes {
     /// # Errors
     ///
     /// As `encode`. The table may have grown all the same.
+    #[cfg(any(test, feature = "fuzzing"))]
     #[inline]
     pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T, out: &mut Vec<u8>) -> Result<Encoding, EncodeError> {
         self.put(value, out).into_result()

@@ -62,7 +62,8 @@ pub(super) struct Worker {
     pub(super) full: bool,
     /// Its socket ended or carried nonsense; its death is to follow.
     pub(super) silent: bool,
-    pub(super) doomed: bool,
+    /// It is to be killed as soon as its process is known.
+    pub(super) doomed: Option<fn(&WorkerProcess)>,
     /// Why it cannot work.
     pub(super) unfit: Option<String>,
     pub(super) process: Option<WorkerProcess>,
@@ -84,7 +85,7 @@ impl Worker {
             following: None,
             full: false,
             silent: false,
-            doomed: false,
+            doomed: None,
             unfit: None,
             process: None,
             done: 0,

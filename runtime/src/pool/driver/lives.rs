@@ -67,8 +67,8 @@ impl Shared {
         match news {
             News::Started(id, process) => match state.workers.get_mut(&id) {
                 Some(worker) => {
-                    if worker.doomed {
-                        process.kill();
+                    if let Some(kill) = worker.doomed {
+                        kill(&process);
                     }
                     worker.process = Some(process);
                 }

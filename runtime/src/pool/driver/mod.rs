@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 pub(crate) use doorbell::now;
+use crew::WorkerProcess;
 use doorbell::{BELL, Doorbell, Events, TIMER};
 pub(crate) use group::{Refused, Single};
 use lives::News;
@@ -254,7 +255,7 @@ impl Shared {
                     state.ask_to_stop(worker, number, place);
                     self.flush(state, worker);
                 }
-                Step::Kill { worker } => state.doom(worker),
+                Step::Kill { worker } => state.doom(worker, WorkerProcess::kill_for_task),
                 // Its socket ends with it, and it with its socket.
                 Step::Release { worker } => drop(state.workers.remove(&worker)),
             }
@@ -281,7 +282,7 @@ impl Shared {
             if let Err(why) = understood {
                 tracing::error!(worker = id, why, "a pool's worker does not speak the protocol and is killed");
                 self.silence(state, id);
-                state.doom(id);
+                state.doom(id, WorkerProcess::kill);
                 return;
             }
             if !more {

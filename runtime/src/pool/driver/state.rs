@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::crew::{Said, Worker};
+use super::crew::{Said, Worker, WorkerProcess};
 use super::group::Groups;
 use super::seat::Leader;
 use super::{Seat, Shared, now};
@@ -197,7 +197,7 @@ impl State {
                     Ok(()) => self.scheduler.born(id),
                     Err(why) => {
                         worker.unfit = Some(why);
-                        self.doom(id);
+                        self.doom(id, WorkerProcess::kill);
                     }
                 },
                 Some(Said::Done { number, nanos, resident }) => {
@@ -314,12 +314,12 @@ impl State {
     }
 
     /// A worker is to die.
-    pub(super) fn doom(&mut self, id: u64) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.doomed = true;
-            if let Some(process) = &worker.process {
-                process.kill();
-            }
+    pub(super) fn doom(&mut self, id: u64, kill: fn(&WorkerProcess)) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        match &worker.process {
+            Some(process) => kill(process),
+            // As soon as it is known.
+            None => worker.doomed = Some(kill),
         }
     }
 

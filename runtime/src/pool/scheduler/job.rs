@@ -89,16 +89,9 @@ impl<B: Bundle> Job<B> {
         }
     }
 
-    /// The first tasks that wait, `most` at the most. One that has failed before goes by itself: it may do so again.
+    /// The first tasks that wait, `most` at the most. One that has failed before is a bundle, and goes, by itself: it may do so again.
     pub(super) fn give(&mut self, most: usize) -> Option<(usize, B)> {
-        let (&start, first) = self.bundles.first_key_value()?;
-        let suspect = self.attempts.range(start..start + first.count().min(most)).next().map(|(&index, _)| index);
-        let most = match suspect {
-            Some(index) if index == start => 1,
-            Some(index) => index - start,
-            None => most,
-        };
-        let mut bundle = self.bundles.remove(&start)?;
+        let (start, mut bundle) = self.bundles.pop_first()?;
         if bundle.count() > most {
             let head = bundle.head(most);
             self.bundles.insert(start + most, bundle);

@@ -93,7 +93,6 @@ impl<B: Bundle> Scheduler<B> {
                 }
             }
             if kill {
-                worker.stage = Stage::Killed;
                 self.steps.push_back(Step::Kill { worker: id });
             }
         }
@@ -101,6 +100,14 @@ impl<B: Bundle> Scheduler<B> {
         for (worker, number, place) in expired {
             self.stop(worker, number, place, Cause::Timeout);
         }
+    }
+
+    /// The worker is to be killed; false where what was to stop has ended at the last moment.
+    pub(super) fn condemn(&mut self, worker: u64) -> bool {
+        let overdue = |batch: &Batch<B>| batch.stopped.is_some_and(|stopped| stopped.deadline.is_none());
+        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.lane.iter().any(overdue)) else { return false };
+        state.stage = Stage::Killed;
+        true
     }
 
     /// When [`tick`](Scheduler::tick) or [`next`](Scheduler::next) may have something to do because time has passed.

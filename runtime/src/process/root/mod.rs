@@ -273,6 +273,7 @@ impl Root {
         match action {
             Action::Terminate => node.signal(Signal::TERM, KillReason::Terminated),
             Action::Kill => node.signal(Signal::KILL, KillReason::Killed),
+            Action::KillForTask => node.signal(Signal::KILL, KillReason::TaskEscalated),
             Action::Stop { grace_ms } => {
                 node.stop_step(StopStep::Asked);
                 let _ = node.wire.send(false, |queue| queue.push_bare(crate::link::frame::Header::new(Kind::Stop, 0)));

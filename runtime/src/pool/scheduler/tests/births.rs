@@ -177,7 +177,7 @@ fn idle_workers_above_the_least_are_let_go() {
 #[test]
 fn so_many_may_be_parked() {
     let mut scheduler = scheduler(settings(1));
-    supply(&mut scheduler, 0, 2 * PARKED);
+    supply(&mut scheduler, 0, 3 * PARKED);
     for worker in 1..=PARKED as u64 {
         steps(&mut scheduler);
         scheduler.born(worker);
@@ -199,4 +199,5 @@ fn so_many_may_be_parked() {
     assert!(scheduler.park(worker));
     dies(&mut scheduler, worker);
     assert_eq!(scheduler.parked, PARKED - 1);
+    assert!(steps(&mut scheduler).iter().all(|step| step.worker() != worker));
 }

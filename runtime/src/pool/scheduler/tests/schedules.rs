@@ -145,7 +145,7 @@ proptest! {
     fn each_task_ends_exactly_once(
         settings in settings(),
         meddling in proptest::collection::vec(any::<u8>(), 1..50),
-        events in proptest::collection::vec((event(), 0..4_u8), 1..250),
+        events in proptest::collection::vec((event(), 0..3_u8), 1..250),
     ) {
         let mut world = World::new(settings, meddling);
         let mut jobs = 0;

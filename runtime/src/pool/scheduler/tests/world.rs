@@ -53,6 +53,8 @@ pub(super) struct Process {
     killed: bool,
     released: bool,
     parked: usize,
+    /// Tasks of batches that are done.
+    ran: usize,
     lane: Vec<Held>,
     /// Ends of batches that the pool has not read.
     outbox: VecDeque<u64>,
@@ -241,6 +243,7 @@ impl World {
         let Some(number) = process.outbox.pop_front() else { return false };
         let place = process.lane.iter().position(|held| held.number == number).unwrap();
         let held = process.lane.remove(place);
+        process.ran += held.end;
         let fate = self.scheduler.finished(id, number, nanos, resident).expect("a batch that the scheduler does not know");
         assert_eq!(fate.done, held.end);
         assert_eq!(fate.late, held.stopped.map(|(place, _)| place));

@@ -22,6 +22,9 @@ impl World {
                 let batch = self.scheduler.batch(worker, number).unwrap();
                 assert!(batch.count > 0 && batch.count == batch.bundle.count() && batch.count <= self.orders[&batch.job].terms.cap);
                 assert_eq!(batch.bundle.0, (batch.start..batch.start + batch.count).collect::<Vec<_>>());
+                let order = &self.orders[&batch.job];
+                let suspects = batch.bundle.0.iter().filter(|&&index| order.tasks[index].failed > 0).count();
+                assert!(suspects == 0 || batch.count == 1, "one that has failed before is not alone");
                 process.lane.push(Held {
                     number,
                     job: batch.job,
@@ -98,6 +101,7 @@ impl World {
                 assert_eq!((batch.number, batch.count, batch.bundle.count()), (held.number, held.end, held.end));
                 assert_eq!(batch.stopped.map(|stopped| stopped.place), held.stopped.map(|(place, _)| place));
             }
+            assert_eq!(state.given as usize, process.ran + process.lane.iter().map(|held| held.end).sum::<usize>());
             let full = settings.tasks_per_worker.is_none_or(|most| state.given <= most);
             assert!(full, "a worker was given more than it may run");
         }
