@@ -152,7 +152,7 @@ async fn whoever_does_not_is_killed_alone() {
         let outcomes = pool.map(Does, deeds(200, 77, &deed)).chunk(chunk).timeout(SHORT).outcomes().await;
         let error = only_failure(outcomes, 77);
         let report = error.report().expect("it was killed").clone();
-        assert_eq!(report.outcome, Outcome::Killed { signal: libc::SIGKILL, reason: KillReason::Killed });
+        assert_eq!(report.outcome, Outcome::Killed { signal: libc::SIGKILL, reason: KillReason::TaskEscalated });
         assert!(error.to_string().starts_with("task 77 was not done after 150ms, did not stop when asked, and its worker was killed: "));
         wait_until("it is gone", PATIENCE, || !pool.pids().contains(&report.pid));
     }

@@ -2,6 +2,8 @@
 //! one clear error.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use procession::prelude::*;
@@ -125,10 +127,13 @@ async fn one_that_has_done_enough_is_replaced() {
     assert!(lives.iter().all(|life| pids.iter().filter(|pid| pid == life).count() <= 10));
     assert_eq!(pool.stats().restarts, 0);
     // Closed early, it ends what it has all the same.
-    let map = tokio::spawn(pool.map(Square, 0..500).into_future());
-    pool.submit(Square, 0).await.unwrap().await.unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    let items = (0..500).inspect(move |_| drop(count.fetch_add(1, Ordering::Relaxed)));
+    let map = tokio::spawn(pool.map(Square, items).into_future());
+    until("it has begun", || taken.load(Ordering::Relaxed) > 0).await;
     pool.close().await;
-    assert!(map.await.unwrap().is_ok_and(|squares| squares.len() == 500));
+    assert_eq!(map.await.unwrap().unwrap().len(), 500);
 }
 
 // pain 24
@@ -136,9 +141,11 @@ async fn one_that_has_done_enough_is_replaced() {
 async fn one_that_has_grown_is_replaced_after_its_batch() {
     let pool = Pool::builder().workers(1).recycle_above(64 << 20).build().unwrap();
     let small: HashSet<u32> = pool.map(Leaks, [1; 10]).chunk(1).await.unwrap().into_iter().collect();
-    let large: HashSet<u32> = pool.map(Leaks, [80; 4]).chunk(1).await.unwrap().into_iter().collect();
+    let large = pool.map(Leaks, [80; 8]).chunk(1).await.unwrap();
     assert_eq!((small.len(), pool.stats().restarts), (1, 0));
-    assert!(large.len() >= 3, "{large:?}");
+    // It may have begun the next batch before the pool heard of its size.
+    let lives: HashSet<&u32> = large.iter().collect();
+    assert!(lives.iter().all(|life| large.iter().filter(|pid| pid == life).count() <= 2), "{large:?}");
 }
 
 // pains 24, 25
@@ -223,6 +230,8 @@ async fn a_pool_that_loses_too_many_ends() {
         wait_until("it is dead", PATIENCE, || !pool.pids().contains(&pid));
     }
     assert_eq!(pool.call(Square, 3).await.unwrap(), 9);
+    // It may be done with a task before its birth is announced.
+    until("it is listed", || !pool.pids().is_empty()).await;
     let last = pool.pids()[0];
     signal(last, libc::SIGKILL);
     wait_until("it is dead", PATIENCE, || pool.pids().is_empty());

@@ -269,7 +269,7 @@ fn whoever_is_stopped_is_killed_when_its_task_is_late() {
             Err(error) => {
                 assert!(error.is_timeout() && error.index == x as usize, "{error}");
                 let report = error.report().expect("it could not stop when asked");
-                assert_eq!(report.outcome, Outcome::Killed { signal: libc::SIGKILL, reason: KillReason::Killed });
+                assert_eq!(report.outcome, Outcome::Killed { signal: libc::SIGKILL, reason: KillReason::TaskEscalated });
                 assert!(stopped.contains(&report.pid) && blamed.insert(report.pid), "{error}");
             }
         }

@@ -4,9 +4,10 @@
 //! takes bytes. Arguments of a plain number type are one block, any others are *records*, each with its length before it; so are
 //! results. A panic, an argument that cannot be read and a result that cannot be sent end one task, not the batch.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -104,7 +105,7 @@ impl Bench {
 pub(crate) fn width<T: 'static>() -> Option<usize> {
     macro_rules! any_of {
         ($($number:ty)*) => {
-            [$(std::any::TypeId::of::<$number>()),*].contains(&std::any::TypeId::of::<T>())
+            [$(TypeId::of::<$number>()),*].contains(&TypeId::of::<T>())
         };
     }
     any_of!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64).then_some(size_of::<T>())
@@ -123,6 +124,23 @@ fn with_number<T: 'static>(value: &T, take: impl FnOnce(&[u8])) -> bool {
     }
     one_of!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
     false
+}
+
+/// The first plain number of `bytes`, which moves behind it.
+#[inline]
+fn take_number<T: 'static>(bytes: &mut &[u8]) -> Option<T> {
+    macro_rules! one_of {
+        ($($number:ty)*) => {
+            $(if TypeId::of::<T>() == TypeId::of::<$number>() {
+                let (first, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                let mut number = Some(<$number>::from_le_bytes(*first));
+                return (&mut number as &mut dyn Any).downcast_mut::<Option<T>>()?.take();
+            })*
+        };
+    }
+    one_of!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
+    None
 }
 
 /// Appends a plain number's bytes; nothing for a value that is none.
@@ -153,33 +171,30 @@ pub(crate) fn next_record<'a>(bytes: &mut &'a [u8]) -> Option<Option<(Flags, &'a
 
 /// The arguments of a batch, one by one.
 enum Source<'a, T> {
-    Numbers(std::vec::IntoIter<T>),
+    /// Plain numbers, little endian.
+    Numbers(&'a [u8]),
     Records(&'a [u8]),
-    One(Option<(Flags, Vec<u8>, Vec<OwnedFd>)>),
-    Broken(DecodeError),
+    One(Option<(Flags, Vec<u8>, Vec<OwnedFd>)>, PhantomData<T>),
 }
 
 impl<T: value::Message> Source<'_, T> {
     fn of(arguments: Arguments<'_>) -> Source<'_, T> {
         match arguments {
-            Arguments::One(flags, body, descriptors) => Source::One(Some((flags, body, descriptors))),
+            Arguments::One(flags, body, descriptors) => Source::One(Some((flags, body, descriptors)), PhantomData),
             Arguments::Many(bytes) if width::<T>().is_none() => Source::Records(bytes),
-            Arguments::Many(bytes) => match value::decode::<Vec<T>>(Flags::BLOCK, bytes, Vec::new()) {
-                Ok(numbers) => Source::Numbers(numbers.into_iter()),
-                Err(error) => Source::Broken(error),
-            },
+            Arguments::Many(bytes) => Source::Numbers(bytes),
         }
     }
 
     #[inline]
     fn next(&mut self, names: &Names) -> Result<T, Mishap> {
         match self {
-            Source::Numbers(numbers) => numbers.next().ok_or_else(missing::<T>),
+            Source::Numbers(bytes) => take_number(bytes).ok_or_else(missing::<T>),
             Source::Records(bytes) => match next_record(bytes) {
                 None | Some(None) => Err(missing::<T>()),
                 Some(Some((flags, body))) => names.decode(flags, body, Vec::new()).map_err(Mishap::Unreadable),
             },
-            Source::One(one) => {
+            Source::One(one, _) => {
                 let (flags, body, descriptors) = one.take().ok_or_else(missing::<T>)?;
                 let decoded = match flags.contains(Flags::BLOCK) {
                     true => value::decode_owned(flags, body, descriptors),
@@ -187,7 +202,6 @@ impl<T: value::Message> Source<'_, T> {
                 };
                 decoded.map_err(Mishap::Unreadable)
             }
-            Source::Broken(error) => Err(Mishap::Unreadable(error.clone())),
         }
     }
 }

@@ -106,6 +106,8 @@ pub(crate) struct Assembler {
     /// A read filled the window to the brim, so the next one may have more.
     filled: bool,
     large: Option<Large>,
+    /// What the next large body is read into.
+    spare: Vec<u8>,
     waiting: VecDeque<Arrived>,
     failed: Option<FrameError>,
 }
@@ -123,7 +125,7 @@ impl Assembler {
     /// An assembler for a link whose bodies have at most `cap` bytes.
     #[must_use]
     pub(crate) fn new(cap: u64) -> Assembler {
-        Assembler { cap, window: Vec::new(), taken: 0, filled: false, large: None, waiting: VecDeque::new(), failed: None }
+        Assembler { cap, window: Vec::new(), taken: 0, filled: false, large: None, spare: Vec::new(), waiting: VecDeque::new(), failed: None }
     }
 
     /// Where the next bytes go: append at most so many to this vector, whose spare capacity is at least that. It is
@@ -229,11 +231,20 @@ impl Assembler {
             return Err(self.fail(FrameError::TooLong { claimed: header.length, cap: usize::MAX as u64 }));
         };
         let end = self.window.len().min(start.saturating_add(length));
-        let mut body = Vec::with_capacity(length.min(FIRST_BODY).max(end - start));
+        let mut body = std::mem::take(&mut self.spare);
+        body.clear();
+        body.reserve_exact(length.min(FIRST_BODY).max(end - start));
         body.extend_from_slice(&self.window[start..end]);
         self.taken = end;
         self.large = Some(Large { header, length, body, descriptors });
         Ok(self.finish_large())
+    }
+
+    /// Gives back the body of a large frame: the next one is read into the same memory, which costs no page faults.
+    pub(crate) fn recycle(&mut self, body: Vec<u8>) {
+        if body.capacity() <= FIRST_BODY {
+            self.spare = body;
+        }
     }
 
     /// Hands the large frame over if its body is whole.

@@ -184,7 +184,15 @@ impl Slot<'_> {
         }
         // SAFETY: `at + bytes.len() <= room` was just checked; the source is ours and cannot overlap shared memory; the pool reads
         // these bytes only after `publish` made them known.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(HEAD + at), bytes.len()) }
+        unsafe {
+            let to = self.start.as_ptr().add(HEAD + at);
+            match bytes.len() {
+                // Numbers are copied as such, not by a call.
+                8 => std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, 8),
+                4 => std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, 4),
+                length => std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, length),
+            }
+        }
     }
 
     /// So many tasks are done, and their results fill so many bytes.

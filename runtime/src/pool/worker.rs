@@ -180,18 +180,22 @@ fn one_by_one(socket: &OwnedFd, page: &Arc<Page>, bench: Bench) -> io::Result<()
     loop {
         while let Some(frame) = assembler.next().map_err(io::Error::other)? {
             let number = frame.header.call;
+            let mut spare = None;
             let ran = match (frame.header.kind, ordered.take()) {
                 (Kind::Ask, None) => {
-                    let body = frame.body.as_slice();
-                    let (order, rest) = Order::decode(body).ok_or_else(wrong)?;
+                    let (order, rest) = Order::decode(frame.body.as_slice()).ok_or_else(wrong)?;
                     let (table, arguments) = rest.split_at_checked(order.table as usize).ok_or_else(wrong)?;
                     desk.bench.names.learn(table).map_err(io::Error::other)?;
-                    if order.alone {
+                    let ran = if order.alone {
                         ordered = Some((number, order));
                         Ok(())
                     } else {
                         desk.run(number, order, Arguments::Many(arguments))
+                    };
+                    if let Body::Owned(body) = frame.body {
+                        spare = Some(body);
                     }
+                    ran
                 }
                 (Kind::Value, Some((batch, order))) if batch == number => {
                     let body = match frame.body {
@@ -207,6 +211,9 @@ fn one_by_one(socket: &OwnedFd, page: &Arc<Page>, bench: Bench) -> io::Result<()
                 // The pool is gone.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 other => other?,
+            }
+            if let Some(body) = spare {
+                assembler.recycle(body);
             }
         }
         if !await_news(socket.as_fd())? {

@@ -72,7 +72,9 @@ impl Shared {
                     }
                     worker.process = Some(process);
                 }
-                None => drop(process),
+                // The pool has ended meanwhile. One that was closed leaves it to the worker to find that out.
+                None if matches!(state.ended.as_deref(), None | Some(PoolError::Closed)) => drop(process),
+                None => process.kill(),
             },
             News::Died(id, report) => {
                 self.receive(state, id);

@@ -97,6 +97,14 @@ fn a_worker_that_is_done_with_it_is_not_killed() {
 }
 
 #[test]
+fn one_that_ends_at_the_last_moment_is_not_killed() {
+    let (mut scheduler, progress) = asked(0);
+    assert_eq!(ring(&mut scheduler, progress), 112 * MS);
+    assert_eq!(scheduler.finished(1, 1, TIMEOUT, 0).unwrap().late, Some(0));
+    assert_eq!(steps(&mut scheduler), [Step::Send { worker: 1, number: 2 }]);
+}
+
+#[test]
 fn a_worker_that_dies_before_it_is_asked_has_no_late_task() {
     let (mut scheduler, progress) = expired(0);
     scheduler.tick(12 * MS, |_, _| progress);
