@@ -149,3 +149,10 @@ fn of_many_tasks_at_once_each_has_its_time() {
     assert!(fates.len() == 2 && fates.iter().all(|fate| fate.ending.is_none()));
     assert_eq!(scheduler.load(), (3, 0));
 }
+
+#[test]
+fn one_that_ended_after_it_was_asked_is_late_when_its_worker_dies() {
+    let (mut scheduler, _) = asked(0);
+    let fates = scheduler.died(1, |_| Progress { claimed: 1, done: 1, since: 2 * MS });
+    assert_eq!((fates[0].done, fates[0].late, fates[0].ending.map(|ending| ending.index)), (1, Some(0), Some(0)));
+}

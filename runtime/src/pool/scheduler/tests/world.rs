@@ -274,6 +274,7 @@ impl World {
                 assert!(held.claimed == place + 1 && held.done <= place + 1);
             }
             let culprit = held.stopped.map(|(place, _)| place).or((held.claimed > fate.done).then_some(fate.done));
+            assert_eq!(fate.late, held.stopped.map(|(place, _)| place).filter(|&place| place < fate.done));
             self.account(fate, culprit);
         }
         if let Some(why) = self.scheduler.given_up() {

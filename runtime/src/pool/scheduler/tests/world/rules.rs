@@ -130,6 +130,8 @@ impl World {
     pub(in super::super) fn check_tasks(&self) {
         for (id, order) in &self.orders {
             let waiting = self.scheduler.jobs[id].waiting_bundles().flat_map(|bundle| &bundle.0);
+            let counts = self.scheduler.jobs[id].waiting_bundles().map(Bundle::count);
+            assert_eq!(self.scheduler.jobs[id].waiting, counts.sum::<usize>());
             let lanes = self.scheduler.workers.values().flat_map(|worker| &worker.lane).filter(|batch| batch.job == *id);
             let mut all = BTreeSet::new();
             for index in waiting.chain(lanes.flat_map(|batch| &batch.bundle.0)) {
