@@ -75,8 +75,7 @@ async fn another_process_uses_the_pool() {
     let expected: i64 = (0..1000).map(square).sum();
     assert_eq!(SumOfSquares::spawn(pool.clone(), 1000).await.unwrap().join().await.unwrap(), expected);
     assert_eq!(SumOfSquaresAsync::spawn(pool.clone(), 1000).await.unwrap().join().await.unwrap(), expected);
-    let points: Vec<Point> =
-        (0..500).map(|n| Point { x: n.into(), y: 0.5, label: (n % 2 == 0).then(|| format!("p{n}")) }).collect();
+    let points: Vec<Point> = (0..500).map(|n| Point { x: n.into(), y: 0.5, label: (n % 2 == 0).then(|| format!("p{n}")) }).collect();
     let mirrored: Vec<Point> = points.iter().cloned().map(mirror).collect();
     assert_eq!(MirrorAll::spawn(pool.clone(), points).await.unwrap().join().await.unwrap(), mirrored);
     let (error, square) = OutcomesOfAnAbort::spawn(pool.clone()).await.unwrap().join().await.unwrap();

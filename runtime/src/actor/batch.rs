@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use super::definition::{FunctionActor, Running};
@@ -46,10 +47,22 @@ pub(crate) enum Mishap {
     Unsendable(EncodeError),
 }
 
+/// Where results that are plain numbers of eight bytes are put.
+pub(crate) struct Window<'p> {
+    /// A word for each task of the batch, little endian.
+    pub(crate) words: &'p [AtomicU64],
+    /// How many of them are there.
+    pub(crate) done: &'p AtomicU64,
+}
+
 /// Who hands tasks out and takes their results, in order.
-pub(crate) trait Ledger {
+pub(crate) trait Ledger<'p> {
     /// The next tasks to run; the ranges of one batch follow on each other.
     fn claim(&mut self) -> Option<Range<usize>>;
+    /// Where numbers of eight bytes may be put without a call for each.
+    fn window(&self) -> Option<Window<'p>>;
+    /// So many results are in the window.
+    fn advance(&mut self, done: usize);
     /// The next result, of a plain number type.
     fn number(&mut self, bytes: &[u8]);
     /// The next result, of any other type, with the names of the structs in this batch's results so far.
@@ -63,7 +76,7 @@ pub(crate) trait Ledger {
 }
 
 /// Runs the tasks of one batch.
-pub(crate) type Run = fn(Arguments<'_>, &mut Bench, &mut dyn Ledger) -> io::Result<()>;
+pub(crate) type Run = for<'p> fn(Arguments<'_>, &mut Bench, &mut dyn Ledger<'p>) -> io::Result<()>;
 
 /// Begins one task that may be one of many at once.
 pub(crate) type Begin = fn(Arguments<'_>, &Names) -> Begun;
@@ -83,6 +96,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    #[inline]
     fn finish<T>(&mut self, running: Running<T>) -> io::Result<T> {
         let future = match running {
             Running::Done(output) => return Ok(output),
@@ -215,7 +229,12 @@ fn missing<T>() -> Mishap {
 }
 
 /// Runs tasks of `A` until there are no more to claim.
-pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench, ledger: &mut dyn Ledger) -> io::Result<()> {
+pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench, ledger: &mut dyn Ledger<'_>) -> io::Result<()> {
+    if word::<A::Output>().is_some()
+        && let Some(window) = ledger.window()
+    {
+        return run_words::<A>(Source::of(arguments), bench, ledger, &window);
+    }
     let plain = ledger.plain();
     let mut source = Source::<A::Arguments>::of(arguments);
     while let Some(tasks) = ledger.claim() {
@@ -238,12 +257,60 @@ pub(crate) fn run<A: FunctionActor>(arguments: Arguments<'_>, bench: &mut Bench,
     Ok(())
 }
 
+/// The same where results are numbers of eight bytes: they go straight to their places.
+fn run_words<A: FunctionActor>(
+    mut source: Source<'_, A::Arguments>,
+    bench: &mut Bench,
+    ledger: &mut dyn Ledger<'_>,
+    window: &Window<'_>,
+) -> io::Result<()> {
+    let Some(word) = word::<A::Output>() else { return Ok(()) };
+    while let Some(tasks) = ledger.claim() {
+        let (mut at, end) = (tasks.start, tasks.end.min(window.words.len()));
+        while at < end {
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                for slot in &window.words[at..end] {
+                    let argument = match source.next(&bench.names) {
+                        Ok(argument) => argument,
+                        Err(mishap) => return Ok(Err(mishap)),
+                    };
+                    let output = bench.finish(A::call(argument))?;
+                    slot.store(word(&output), Ordering::Relaxed);
+                    at += 1;
+                    window.done.store(at as u64, Ordering::Release);
+                }
+                io::Result::Ok(Ok(()))
+            }));
+            ledger.advance(at);
+            let mishap = match ran {
+                Ok(ran) => match ran? {
+                    Ok(()) => continue,
+                    Err(mishap) => mishap,
+                },
+                Err(panic) => Mishap::Panicked(panic),
+            };
+            ledger.mishap(mishap, width::<A::Output>())?;
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// What makes a word of a number of eight bytes.
+fn word<T: 'static>() -> Option<fn(&T) -> u64> {
+    (width::<T>() == Some(8)).then_some(|value| {
+        let mut word = [0; 8];
+        with_number(value, |bytes| word.copy_from_slice(bytes));
+        u64::from_ne_bytes(word)
+    })
+}
+
 /// Runs one task.
 #[inline]
 fn one<A: FunctionActor>(
     source: &mut Source<'_, A::Arguments>,
     bench: &mut Bench,
-    ledger: &mut dyn Ledger,
+    ledger: &mut dyn Ledger<'_>,
     plain: bool,
 ) -> io::Result<()> {
     let argument = match source.next(&bench.names) {

@@ -125,7 +125,16 @@ impl Assembler {
     /// An assembler for a link whose bodies have at most `cap` bytes.
     #[must_use]
     pub(crate) fn new(cap: u64) -> Assembler {
-        Assembler { cap, window: Vec::new(), taken: 0, filled: false, large: None, spare: Vec::new(), waiting: VecDeque::new(), failed: None }
+        Assembler {
+            cap,
+            window: Vec::new(),
+            taken: 0,
+            filled: false,
+            large: None,
+            spare: Vec::new(),
+            waiting: VecDeque::new(),
+            failed: None,
+        }
     }
 
     /// Where the next bytes go: append at most so many to this vector, whose spare capacity is at least that. It is

@@ -88,10 +88,10 @@ impl Backend {
         }
     }
 
-    /// Submits a task, unless so many wait already; then `waker` is woken when there are fewer.
-    pub(crate) fn submit(&self, single: &Single, waker: &Waker) -> Result<(TaskId, Arc<Cell>, Where), Refused> {
+    /// Submits a task, which its caller waits for at once or not, unless so many wait already; then `waker` is woken when there are fewer.
+    pub(crate) fn submit(&self, single: &Single, waits: bool, waker: &Waker) -> Result<(TaskId, Arc<Cell>, Where), Refused> {
         match self {
-            Backend::Workers(shared) => shared.submit(single, waker).map(|(id, cell, seat)| (id, cell, Where::Workers(seat))),
+            Backend::Workers(shared) => shared.submit(single, waits, waker).map(|(id, cell, seat)| (id, cell, Where::Workers(seat))),
             Backend::Elsewhere(remote) => {
                 let library = library::handle().map_err(|error| Refused::Over(Arc::new(error.into())))?;
                 let cell = Arc::new(Cell::default());

@@ -232,7 +232,12 @@ impl PoolBuilder {
         let plan = Plan {
             name: self.name.unwrap_or_else(|| format!("pool{}", POOLS.fetch_add(1, Ordering::Relaxed))),
             limits: self.limits,
-            setup: Setup { initializer: self.initializer, concurrency: self.concurrency, ..Setup::default() },
+            setup: Setup {
+                initializer: self.initializer,
+                concurrency: self.concurrency,
+                weighed: self.memory.is_some(),
+                ..Setup::default()
+            },
             verdict: self.verdict,
             max_pending: self.max_pending,
         };

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -16,7 +15,7 @@ use crate::link::value::Shapes;
 use crate::link::value::{self, EncodeError, Message};
 
 /// Bytes of arguments from which on a bundle takes no more tasks.
-const FULL: usize = 256 * 1024;
+pub(crate) const FULL: usize = 256 * 1024;
 
 /// The encoded arguments of consecutive tasks. Clones and cuts share the bytes.
 #[derive(Clone, Debug)]
@@ -139,6 +138,8 @@ pub(crate) struct Packer {
     table: Arc<[u8]>,
     bytes: Vec<u8>,
     count: usize,
+    /// Where an argument begins that is being written.
+    begun: Option<usize>,
 }
 
 /// What became of an argument.
@@ -161,10 +162,10 @@ impl Packer {
 
     /// For one argument.
     pub(crate) fn plain<T: 'static>() -> Packer {
-        Packer { width: batch::width::<T>(), shapes: None, table: Arc::default(), bytes: Vec::new(), count: 0 }
+        Packer { width: batch::width::<T>(), shapes: None, table: Arc::default(), bytes: Vec::new(), count: 0, begun: None }
     }
 
-    /// Adds an argument. Runs the user's `Serialize`.
+    /// Adds an argument. Runs the user's `Serialize`; where that panics, call [`recover`](Packer::recover).
     #[inline]
     pub(crate) fn pack<T: Message>(&mut self, item: T) -> Packed {
         if self.width.is_some() {
@@ -188,17 +189,18 @@ impl Packer {
         };
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD]);
-        let (shapes, bytes) = (&mut self.shapes, &mut self.bytes);
-        let encoded = catch_unwind(AssertUnwindSafe(|| match shapes {
-            Some(shapes) => shapes.put(&item, bytes),
-            None => value::put(&item, bytes),
-        }));
+        self.begun = Some(start);
+        let encoded = match &mut self.shapes {
+            Some(shapes) => shapes.put(&item, &mut self.bytes),
+            None => value::put(&item, &mut self.bytes),
+        };
+        self.begun = None;
         let length = self.bytes.len() - start - RECORD;
-        if let (Some(flags), ..=LARGE) = (encoded.as_ref().ok().and_then(value::Encoded::flags), length) {
+        if let (Some(flags), ..=LARGE) = (encoded.flags(), length) {
             self.bytes[start..start + RECORD].copy_from_slice(&record_word(flags, length).unwrap_or_default().to_le_bytes());
             return None;
         }
-        match encoded.map_or_else(|_| Err(panicked::<T>()), value::Encoded::into_result) {
+        match encoded.into_result() {
             Ok(encoding) => {
                 let body = self.bytes.split_off(start + RECORD);
                 self.bytes.truncate(start);
@@ -210,6 +212,12 @@ impl Packer {
                 Some(Packed::Refused(error))
             }
         }
+    }
+
+    /// After a panic: whether it came from an argument's `Serialize`, of which nothing is left then.
+    pub(crate) fn recover<T>(&mut self) -> Option<EncodeError> {
+        self.bytes.truncate(self.begun.take()?);
+        Some(EncodeError { type_name: std::any::type_name::<T>().into(), reason: "its `Serialize` panicked".into() })
     }
 
     /// Sees that the table of names has all that were used.
@@ -241,11 +249,6 @@ impl Packer {
         let form = self.width.map_or(Form::Records, Form::Numbers);
         Some(Encoded { count, range: 0..bytes.len(), bytes: Arc::new(bytes), form, table: self.table.clone() })
     }
-}
-
-#[cold]
-fn panicked<T>() -> EncodeError {
-    EncodeError { type_name: std::any::type_name::<T>().into(), reason: "its `Serialize` panicked".into() }
 }
 
 /// A bundle inside a message: how many arguments, bytes of each if they are numbers, what stands alone, the table of names.

@@ -16,6 +16,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::scheduler::Progress;
+use crate::actor::batch::Window;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -28,7 +29,7 @@ pub(crate) const TABLE: usize = 4096;
 /// Where a slot's table begins. What both processes write, what the pool writes and what the worker writes get a cache line each.
 const NAMES: usize = 192;
 /// Where a slot's results begin.
-const HEAD: usize = NAMES + TABLE;
+const HEAD: usize = (NAMES + TABLE).next_multiple_of(8);
 
 const CLAIM: usize = 0;
 const BATCH: usize = 64;
@@ -118,11 +119,23 @@ pub(crate) struct Slot<'a> {
     page: PhantomData<&'a Page>,
 }
 
-impl Slot<'_> {
-    fn word(&self, offset: usize) -> &AtomicU64 {
+impl<'p> Slot<'p> {
+    fn word(&self, offset: usize) -> &'p AtomicU64 {
         // SAFETY: in bounds (offsets are below NAMES) and aligned to 8 (the mapping to a page, slots and offsets to 64); the memory lives as
         // long as the page that this borrows, cannot be cut (sealed), and these words are only ever used as atomics.
         unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(offset).cast()) }
+    }
+
+    /// The results as words, and the count of those that are there.
+    pub(crate) fn window(&self) -> Option<Window<'p>> {
+        let count = self.room / size_of::<u64>();
+        if count == 0 {
+            return None;
+        }
+        // SAFETY: the slot's room lies behind its head, in the mapping, which the page that this borrows keeps; it is aligned to 8, as slots
+        // and HEAD are. Only the worker writes there, as atomics or by copies of its own thread; the pool copies the bytes out.
+        let words = unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(HEAD).cast::<AtomicU64>(), count) };
+        Some(Window { words, done: self.word(DONE) })
     }
 
     /// The pool offers so many tasks; nobody else uses the slot now.
@@ -248,17 +261,18 @@ impl Slot<'_> {
         usize::try_from(self.word(BYTES).load(Ordering::Acquire)).unwrap_or(usize::MAX).min(self.room)
     }
 
-    /// A copy of the results that are there, from the byte `from` on.
-    pub(crate) fn copy(&self, from: usize) -> Vec<u8> {
-        let from = from.min(self.bytes());
-        self.copied(HEAD + from, self.bytes().saturating_sub(from))
+    /// A copy of the results that are there, from the byte `from` on, up to the byte `to` where it is known.
+    pub(crate) fn copy(&self, from: usize, to: Option<usize>) -> Vec<u8> {
+        let to = to.unwrap_or_else(|| self.bytes()).min(self.room);
+        let from = from.min(to);
+        self.copied(HEAD + from, to - from)
     }
 
-    /// The results that are there as plain numbers, from the `from`th on, so many at the most.
-    pub(crate) fn numbers<N: Number>(&self, from: usize, most: usize) -> Vec<N> {
-        let there = self.bytes() / size_of::<N>();
-        let from = from.min(there);
-        self.copied(HEAD + from * size_of::<N>(), most.min(there - from))
+    /// Results as plain numbers, from the `from`th on, so many as far as there is room for them.
+    pub(crate) fn numbers<N: Number>(&self, from: usize, count: usize) -> Vec<N> {
+        let room = self.room / size_of::<N>();
+        let from = from.min(room);
+        self.copied(HEAD + from * size_of::<N>(), count.min(room - from))
     }
 
     /// A copy of `count` numbers from the slot's bytes at `offset` on.
@@ -302,7 +316,7 @@ macro_rules! numbers {
 
 numbers! { i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 }
 
-/// Takes results of a batch as plain numbers: from the place of the first on, so many at the most.
+/// Takes results of a batch as plain numbers: from the place of the first on, so many.
 pub(crate) type Take = fn(Slot<'_>, usize, usize) -> Box<dyn std::any::Any + Send>;
 
 impl Drop for Page {
@@ -329,7 +343,7 @@ mod tests {
         other.slot(7).write(0, b"abc");
         other.slot(7).publish(2, 3);
         assert_eq!(page.slot(7).progress(10), Progress { claimed: 7, done: 2, since: 0 });
-        assert_eq!(page.slot(7).copy(0), b"abc");
+        assert_eq!(page.slot(7).copy(0, None), b"abc");
     }
 
     #[test]
@@ -338,8 +352,8 @@ mod tests {
         page.slot(2).offer(3);
         page.slot(2).publish(usize::MAX, usize::MAX);
         assert_eq!(page.slot(2).progress(3), Progress::default());
-        assert_eq!(page.slot(2).copy(0).len(), ROOM);
+        assert_eq!(page.slot(2).copy(0, None).len(), ROOM);
         page.slot(2).write(ROOM - 1, b"ab");
-        assert_eq!(page.slot(2).copy(0)[ROOM - 1], 0);
+        assert_eq!(page.slot(2).copy(0, None)[ROOM - 1], 0);
     }
 }

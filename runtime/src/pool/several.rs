@@ -191,12 +191,11 @@ impl<'a, R: Message> IntoFuture for WaitAny<'a, R> {
             if tasks.is_empty() {
                 return Poll::Ready(None);
             }
-            let ended = tasks.iter_mut().enumerate().find_map(|(place, task)| {
-                match wait::without_leading(|| Pin::new(task).poll(context)) {
+            let ended =
+                tasks.iter_mut().enumerate().find_map(|(place, task)| match wait::without_leading(|| Pin::new(task).poll(context)) {
                     Poll::Ready(outcome) => Some((place, outcome)),
                     Poll::Pending => None,
-                }
-            });
+                });
             let Some((place, outcome)) = ended else { return Poll::Pending };
             drop(tasks.remove(place));
             Poll::Ready(Some(outcome))

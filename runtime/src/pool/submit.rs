@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -107,7 +108,7 @@ impl<A: FunctionActor> Future for Submitting<A> {
             Stage::Waiting(backend, single) => (backend, single),
             Stage::Over => panic!("a `Submit` was polled after it was ready"),
         };
-        match backend.submit(&single, context.waker()) {
+        match backend.submit(&single, on_drop != OnDrop::Run, context.waker()) {
             Ok((id, cell, place)) => Poll::Ready(Ok(Task::new(id, cell, place, on_drop))),
             Err(Refused::Over(error)) => Poll::Ready(Err(PoolError::clone(&error))),
             Err(Refused::Full) => {
@@ -122,7 +123,11 @@ impl<A: FunctionActor> Future for Submitting<A> {
 fn encode<A: FunctionActor>(arguments: A::Arguments, terms: Terms) -> Result<Result<Single, Failure>, Arc<PoolError>> {
     let function = Function::of::<A>()?;
     let mut packer = Packer::plain::<A::Arguments>();
-    let argument: Option<Encoded> = match packer.pack(arguments) {
+    let packed = catch_unwind(AssertUnwindSafe(|| packer.pack(arguments))).or_else(|panic| match packer.recover::<A::Arguments>() {
+        Some(error) => Ok(Packed::Refused(error)),
+        None => Err(panic),
+    });
+    let argument: Option<Encoded> = match packed.unwrap_or_else(|panic| resume_unwind(panic)) {
         Packed::Room | Packed::Full => packer.take(),
         Packed::Alone(alone) => Some(alone),
         Packed::Refused(error) => return Ok(Err(Failure::Encode(Arc::new(error)))),

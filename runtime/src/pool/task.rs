@@ -285,7 +285,9 @@ fn open<R: Message>(id: TaskId, content: Content) -> Result<R, TaskError> {
     let wrong = |failure| TaskError::new(id.job, id.index as usize, 1, failure);
     let lost = || wrong(Failure::Decode(Arc::new(super::part::lost::<R>())));
     match content {
-        Content::Value(flags, bytes, range, names) => open_one(flags, &bytes[range], &names).map_err(|error| wrong(Failure::Decode(Arc::new(error)))),
+        Content::Value(flags, bytes, range, names) => {
+            open_one(flags, &bytes[range], &names).map_err(|error| wrong(Failure::Decode(Arc::new(error))))
+        }
         Content::Odd(odd, names) => open_odd(odd, &names).ok_or_else(lost)?.map_err(wrong),
         Content::Failed(error) => Err(error),
         Content::Here(value) => value.downcast().map(|value| *value).map_err(|_| lost()),

@@ -201,10 +201,15 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Work<A, I> {
             match filled {
                 Ok(Filled::More | Filled::Later) => {}
                 Ok(Filled::Ended) => self.items = None,
-                Err(panic) => {
-                    self.items = None;
-                    self.panic = Some(panic);
-                }
+                Err(panic) => match packer.recover::<A::Arguments>() {
+                    Some(error) => {
+                        opened.failed.push(TaskError::new(job, self.next - 1, 0, Failure::Encode(Arc::new(error))));
+                    }
+                    None => {
+                        self.items = None;
+                        self.panic = Some(panic);
+                    }
+                },
             }
             wanted = match packer.take() {
                 Some(bundle) => started.line.supply(first, bundle, following(&self.items)),

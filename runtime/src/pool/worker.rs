@@ -22,7 +22,7 @@ use super::counter::Badge;
 use super::driver::now;
 use super::page::{Form, Page, ROOM, Slot};
 use super::remote;
-use crate::actor::batch::{ABSENT, Arguments, Bench, Ledger, Mishap, RECORD, record_word};
+use crate::actor::batch::{ABSENT, Arguments, Bench, Ledger, Mishap, RECORD, Window, record_word};
 use crate::actor::current::{self, current};
 use crate::actor::definition::{self, ENTRIES, Entry, FunctionActor, Place, ProcessActor, Running};
 use crate::actor::family::family;
@@ -64,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) badge: Badge,
     /// Tasks that it runs at once.
     pub(crate) concurrency: usize,
+    /// The pool wants to know how much memory it has.
+    pub(crate) weighed: bool,
 }
 
 impl Setup {
@@ -73,7 +75,7 @@ impl Setup {
             Some((entry, parcel)) => Some((*entry, parcel.try_clone()?)),
             None => None,
         };
-        Ok(Setup { initializer, badge, concurrency: self.concurrency })
+        Ok(Setup { initializer, badge, concurrency: self.concurrency, weighed: self.weighed })
     }
 }
 
@@ -160,13 +162,13 @@ fn work(socket: OwnedFd, memory: OwnedFd, setup: Setup) -> io::Result<()> {
         Err(why) => return send(&socket, Header::new(Kind::Failed, 0), &[why.as_bytes()], &[]),
     }
     if setup.concurrency > 1 {
-        return many::work(socket, page, setup.concurrency);
+        return many::work(socket, page, setup.concurrency, setup.weighed);
     }
-    one_by_one(&socket, &Arc::new(page), bench)
+    one_by_one(&socket, &Arc::new(page), bench, setup.weighed)
 }
 
 /// Runs one task after the other.
-fn one_by_one(socket: &OwnedFd, page: &Arc<Page>, bench: Bench) -> io::Result<()> {
+fn one_by_one(socket: &OwnedFd, page: &Arc<Page>, bench: Bench, weighed: bool) -> io::Result<()> {
     let mut assembler = Assembler::new(FRAME_CAP);
     let running = Arc::new(AtomicU64::new(u64::MAX));
     let (stopped, batch) = (page.clone(), running.clone());
@@ -174,7 +176,7 @@ fn one_by_one(socket: &OwnedFd, page: &Arc<Page>, bench: Bench) -> io::Result<()
         u64::MAX => false,
         batch => stopped.slot(batch).is_stopped(),
     }));
-    let mut desk = Desk { socket, page, bench, running: &running };
+    let mut desk = Desk { socket, page, bench, running: &running, weighed };
     // An order whose argument follows.
     let mut ordered: Option<(u64, Order)> = None;
     loop {
@@ -243,7 +245,13 @@ struct Single {
     result: Option<Result<Parcel, String>>,
 }
 
-impl Ledger for Single {
+impl<'p> Ledger<'p> for Single {
+    fn window(&self) -> Option<Window<'p>> {
+        None
+    }
+
+    fn advance(&mut self, _done: usize) {}
+
     fn claim(&mut self) -> Option<Range<usize>> {
         (!std::mem::replace(&mut self.begun, true)).then_some(0..1)
     }
@@ -283,6 +291,7 @@ struct Desk<'a> {
     bench: Bench,
     /// The number of the batch that is being run.
     running: &'a AtomicU64,
+    weighed: bool,
 }
 
 impl Desk<'_> {
@@ -296,7 +305,7 @@ impl Desk<'_> {
         run(arguments, &mut self.bench, &mut tally)?;
         self.running.store(u64::MAX, Ordering::Relaxed);
         let nanos = now() - start;
-        let resident = resident().unwrap_or_default();
+        let resident = weigh(self.weighed);
         send(socket, Header::new(Kind::Reply, number), &[&nanos.to_le_bytes(), &resident.to_le_bytes()], &[])
     }
 }
@@ -398,7 +407,15 @@ impl Tally<'_> {
     }
 }
 
-impl Ledger for Tally<'_> {
+impl<'p> Ledger<'p> for Tally<'p> {
+    fn window(&self) -> Option<Window<'p>> {
+        self.slot.window()
+    }
+
+    fn advance(&mut self, done: usize) {
+        (self.done, self.bytes) = (done, done * size_of::<u64>());
+    }
+
     #[inline]
     fn claim(&mut self) -> Option<Range<usize>> {
         // The time first: with that of the task before, this one would look old.
@@ -451,6 +468,11 @@ impl Ledger for Tally<'_> {
             Mishap::Unreadable(error) => self.report(tag::UNREADABLE, &error, filler),
         }
     }
+}
+
+/// The bytes that this process has, where the pool wants to know that.
+fn weigh(weighed: bool) -> u64 {
+    if weighed { resident().unwrap_or_default() } else { 0 }
 }
 
 /// Writes one frame, waiting as long as it takes.

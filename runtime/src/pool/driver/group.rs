@@ -1,6 +1,6 @@
 //! Tasks that were submitted one by one. Those of one function with the same terms are one job, so that they travel in batches.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -26,7 +26,7 @@ struct Group {
 
 #[derive(Default)]
 pub(super) struct Groups {
-    groups: HashMap<Key, Group>,
+    groups: BTreeMap<Key, Group>,
     /// Groups with something open.
     hungry: Vec<Key>,
     /// Tasks that have not ended.
@@ -70,8 +70,9 @@ impl Groups {
 }
 
 impl Shared {
-    /// Takes in a task, unless so many wait already; then `waker` is woken when there are fewer.
-    pub(crate) fn submit(&self, single: &Single, waker: &Waker) -> Result<(TaskId, Arc<Cell>, Seat), Refused> {
+    /// Takes in a task, unless so many wait already; then `waker` is woken when there are fewer. If the caller does not wait for it at
+    /// once, somebody sees to it.
+    pub(crate) fn submit(&self, single: &Single, waits: bool, waker: &Waker) -> Result<(TaskId, Arc<Cell>, Seat), Refused> {
         let cell = Arc::new(Cell::default());
         let (id, seat) = self.change(false, |state| {
             state.admit().map_err(Refused::Over)?;
@@ -83,7 +84,9 @@ impl Shared {
             let id = state.submit(single, &self.plan.terms(single.terms.clone()), cell.clone());
             Ok((id, state.seat(&self.me, id.job, false)))
         })?;
-        self.see_to();
+        if !waits {
+            self.see_to();
+        }
         Ok((id, cell, seat))
     }
 }

@@ -11,6 +11,7 @@ use crate::exit::ExitReport;
 use crate::link::attach::Attached;
 use crate::link::library::{self, lock};
 use crate::link::socket;
+use crate::pool::bundle;
 use crate::pool::error::PoolError;
 use crate::pool::page::{Form, Page};
 use crate::pool::scheduler::GivenUp;
@@ -32,6 +33,8 @@ impl Shared {
     /// Starts a worker's process, on the library thread.
     pub(super) fn start(&self, id: u64) -> io::Result<Worker> {
         let (mine, theirs) = socket::pair()?;
+        // A bundle fits at once, as far as the system allows.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&mine, 2 * bundle::FULL);
         let (page, memory) = Page::create(Form::of(self.plan.setup.concurrency))?;
         self.doorbell.add(&mine, id)?;
         let mut options = Options::default();

@@ -18,8 +18,8 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
-pub(crate) use doorbell::now;
 use crew::WorkerProcess;
+pub(crate) use doorbell::now;
 use doorbell::{BELL, Doorbell, Events, TIMER};
 pub(crate) use group::{Refused, Single};
 use lives::News;
@@ -187,7 +187,9 @@ impl Shared {
     /// What the state says about itself.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         // Nobody may have looked at the doorbell for long.
-        while self.drive(&mut Events::new(), None, false) {}
+        if lock(&self.state).leader.is_none() {
+            self.drive(&mut Events::new(), None, false);
+        }
         look(&lock(&self.state))
     }
 

@@ -194,7 +194,7 @@ impl Lead for Shared {
     }
 }
 
-/// Waits on the doorbell for everyone: for as long as there is a pool, or as a `stand_in` until a thread leads or there is nothing to do.
+/// Waits on the doorbell for everyone, until a thread leads; as a stand-in also no longer than there is something to do.
 async fn read(pool: Weak<Shared>, doorbell: Arc<Doorbell>, reader: Reader) {
     let Ok(source) = socket::watch(Source(doorbell), Interest::READABLE) else { return };
     let mut events = Events::with_capacity(32);
@@ -202,6 +202,10 @@ async fn read(pool: Weak<Shared>, doorbell: Arc<Doorbell>, reader: Reader) {
         let Some(pool) = pool.upgrade() else { return };
         // A few rounds at a time: other tasks have a right to this thread too.
         for _ in 0..8 {
+            // One who leads hears everything.
+            if lock(&pool.state).leader.is_some() {
+                return;
+            }
             if !pool.drive(&mut events, None, false) {
                 ready.clear_ready();
                 break;

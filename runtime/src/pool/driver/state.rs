@@ -1,6 +1,6 @@
 //! What a pool knows: its workers, its jobs, and who waits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) struct Open {
 
 pub(crate) struct State {
     pub(super) scheduler: Scheduler<Encoded>,
-    pub(super) workers: HashMap<u64, Worker>,
+    pub(super) workers: BTreeMap<u64, Worker>,
     pub(super) jobs: BTreeMap<u64, Open>,
     pub(super) groups: Groups,
     next_job: u64,
@@ -99,7 +99,7 @@ impl State {
     pub(super) fn new(settings: Settings) -> State {
         State {
             scheduler: Scheduler::new(settings),
-            workers: HashMap::new(),
+            workers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             groups: Groups::default(),
             next_job: 1,
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// How far the worker has come with the batch.
-    fn progress(workers: &HashMap<u64, Worker>, id: u64, batch: &Batch<Encoded>) -> Progress {
+    fn progress(workers: &BTreeMap<u64, Worker>, id: u64, batch: &Batch<Encoded>) -> Progress {
         workers.get(&id).map(|worker| worker.progress(batch.number, batch.count)).unwrap_or_default()
     }
 
@@ -259,7 +259,7 @@ impl State {
         let body = match open.job.take() {
             Some(take) => Body::Numbers(take(slot, from, done - from)),
             None => {
-                let bytes = slot.copy(sent.bytes);
+                let bytes = slot.copy(sent.bytes, open.job.function.width.map(|width| width * done));
                 sent.bytes += ends_at(&bytes, open.job.function.width, done - from);
                 Body::Bytes(Arc::new(bytes), names)
             }

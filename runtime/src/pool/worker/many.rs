@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::rc::Rc;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use serde::Serialize;
 use tokio::io::Interest;
@@ -24,7 +24,6 @@ use crate::link::value::{self, Encoding, Names};
 use crate::pool::driver::now;
 use crate::pool::page::Page;
 use crate::process::boot;
-use crate::process::resident::resident;
 
 /// A task that has not begun.
 struct Waiting {
@@ -43,6 +42,7 @@ type Ended = (u64, u64, Result<(Encoding, Vec<u8>), Mishap>);
 struct Desk {
     page: Page,
     concurrency: usize,
+    weighed: bool,
     names: Rc<Names>,
     /// The table that they are from.
     table: Vec<u8>,
@@ -54,13 +54,14 @@ struct Desk {
 }
 
 /// Runs tasks, so many at once, until the pool is gone or the process is asked to stop.
-pub(super) fn work(socket: OwnedFd, page: Page, concurrency: usize) -> io::Result<()> {
+pub(super) fn work(socket: OwnedFd, page: Page, concurrency: usize, weighed: bool) -> io::Result<()> {
     if let Some(family) = family() {
         family.serve();
     }
     let desk = Desk {
         page,
         concurrency,
+        weighed,
         names: Rc::default(),
         table: Vec::new(),
         ordered: None,
@@ -149,7 +150,7 @@ impl Desk {
             let slot = self.page.slot(number);
             if slot.claim(1).is_none() {
                 // The pool took it back.
-                send(socket, number, None, 0)?;
+                send(socket, number, None, 0, 0)?;
                 continue;
             }
             let since = now();
@@ -181,7 +182,7 @@ impl Desk {
             Some(Err(Mishap::Unreadable(error))) => Said::about(tag::UNREADABLE, &error)?,
             None => Said::About(tag::STOPPED, Vec::new()),
         };
-        send(socket, number, Some(said), now().saturating_sub(since))
+        send(socket, number, Some(said), now().saturating_sub(since), super::weigh(self.weighed))
     }
 }
 
@@ -200,7 +201,7 @@ impl Said {
 }
 
 /// Says what came of a task, and that its batch is done, in one write.
-fn send(socket: BorrowedFd<'_>, number: u64, said: Option<Said>, nanos: u64) -> io::Result<()> {
+fn send(socket: BorrowedFd<'_>, number: u64, said: Option<Said>, nanos: u64, resident: u64) -> io::Result<()> {
     let mut head = Vec::new();
     let mut tell = |tag: u8, payload: &[u8]| {
         let mut header = Header::new(Kind::Tell, number);
@@ -227,7 +228,7 @@ fn send(socket: BorrowedFd<'_>, number: u64, said: Option<Said>, nanos: u64) -> 
     reply.length = 16;
     let mut tail = [0; 16];
     tail[..8].copy_from_slice(&nanos.to_le_bytes());
-    tail[8..].copy_from_slice(&resident().unwrap_or_default().to_le_bytes());
+    tail[8..].copy_from_slice(&resident.to_le_bytes());
     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     super::write(socket, &[&head, &value, &reply.encode(), &tail], &descriptors)
 }
