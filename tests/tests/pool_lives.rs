@@ -129,7 +129,9 @@ async fn one_that_has_done_enough_is_replaced() {
     // Closed early, it ends what it has all the same.
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
-    let items = (0..500).inspect(move |_| drop(count.fetch_add(1, Ordering::Relaxed)));
+    let items = (0..500).inspect(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
     let map = tokio::spawn(pool.map(Square, items).into_future());
     until("it has begun", || taken.load(Ordering::Relaxed) > 0).await;
     pool.close().await;

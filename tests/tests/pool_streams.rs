@@ -38,7 +38,10 @@ fn sleeps(millis: u64) -> u64 {
 fn counted<I: Iterator>(items: I) -> (impl Iterator<Item = I::Item>, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
-    (items.inspect(move |_| drop(count.fetch_add(1, Ordering::Relaxed))), taken)
+    let items = items.inspect(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    (items, taken)
 }
 
 fn resident_kib() -> u64 {
@@ -167,7 +170,7 @@ impl Stream for Ticks {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<u64>> {
         self.asked = !self.asked;
-        if self.asked && self.left % 3 == 0 {
+        if self.asked && self.left.is_multiple_of(3) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
