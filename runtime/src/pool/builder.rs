@@ -12,10 +12,9 @@ use super::job::Function;
 use super::page::Form;
 use super::part::open_one;
 use super::scheduler::{Settings, Terms};
-use super::worker::Setup;
+use super::worker::{Setup, Verdict};
 use super::{Handle, Pool, cores};
 use crate::actor::definition::FunctionActor;
-use crate::link::frame::Flags;
 use crate::link::parcel::Parcel;
 use crate::link::value::EncodeError;
 use crate::link::value::Names;
@@ -62,7 +61,7 @@ pub struct PoolBuilder {
     name: Option<String>,
     limits: Limits,
     initializer: Option<(u32, Parcel)>,
-    verdict: Option<fn(Flags, &[u8]) -> Result<(), String>>,
+    verdict: Option<Verdict>,
     wrong: Option<PoolError>,
 }
 

@@ -242,7 +242,7 @@ impl<B: Bundle> Scheduler<B> {
             let Some((start, bundle)) = job.give(most) else { continue };
             let (number, count) = (worker.number(self.settings.lane), bundle.count());
             worker.given += count as u64;
-            worker.lane.push_back(Batch { number, job: turn, start, count, stride, timeout, stopped: None, bundle });
+            worker.lane.push_back(Batch { number, job: turn, start, count, stride, timeout, seen: 0, stopped: None, bundle });
             self.stirred += 1;
             self.moved = self.now;
             self.watch(timeout.map(|timeout| self.now.saturating_add(timeout)));

@@ -79,6 +79,9 @@ impl Setup {
     }
 }
 
+/// Reads what an initializer returned: nothing, or why the worker cannot work.
+pub(crate) type Verdict = fn(Flags, &[u8]) -> Result<(), String>;
+
 /// What a batch's frame begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {

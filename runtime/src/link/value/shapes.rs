@@ -9,7 +9,9 @@
 //! The table has an end, [`MAX_TABLE`]. A field that is not in it then and the fields after it have their names with
 //! them.
 
-use super::{EncodeError, Encoded, Encoding, encode_with};
+#[cfg(any(test, feature = "fuzzing"))]
+use super::{EncodeError, Encoding};
+use super::{Encoded, encode_with};
 use serde::Serialize;
 
 /// Most bytes in a table.

@@ -4,8 +4,11 @@
 //! is begun there, and where a worker runs one task at a time nothing else can be running when it is killed. That holds for tasks that
 //! are claimed one by one, so only those can be stopped.
 
-use super::worker::{Batch, Cause, Stage, Stopped};
+use super::worker::{Batch, Cause, Stage, Stopped, Worker};
 use super::{Bundle, Progress, Scheduler, Step};
+
+/// How long a worker that has tasks may begin none, where these have a timeout that is not longer, in nanoseconds.
+const STANDSTILL: u64 = 1_000_000_000;
 
 impl<B: Bundle> Scheduler<B> {
     /// The worker runs the task at this place of the batch, and is to stop it.
@@ -65,13 +68,19 @@ impl<B: Bundle> Scheduler<B> {
         if self.due.is_none_or(|due| now < due) {
             return;
         }
-        let (mut times, mut expired) = (Vec::new(), Vec::new());
+        let (mut times, mut expired, mut frozen) = (Vec::new(), Vec::new(), Vec::new());
         for (&id, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.stage != Stage::Killed) {
-            let mut kill = false;
+            let (mut kill, mut running, mut standing) = (false, false, None);
             for batch in &mut worker.lane {
                 let Some(stopped) = &mut batch.stopped else {
                     let Some(timeout) = batch.timeout else { continue };
                     let progress = look(id, batch);
+                    batch.seen = progress.done;
+                    if progress.begun().is_some() {
+                        running = true;
+                    } else {
+                        standing = standing.or(Some((batch.number, progress.done, timeout.max(STANDSTILL))));
+                    }
                     let until = progress.begun().unwrap_or(now).saturating_add(timeout);
                     if until > now {
                         times.push(until);
@@ -95,17 +104,38 @@ impl<B: Bundle> Scheduler<B> {
             if kill {
                 self.steps.push_back(Step::Kill { worker: id });
             }
+            let standing = standing.filter(|_| !running && worker.stopping == 0);
+            worker.standing = standing.map(|(number, done, patience)| {
+                let before = worker.standing.filter(|(known, had, _)| (*known, *had) == (number, done));
+                let since = before.map_or(now, |(.., since)| since);
+                if now >= since.saturating_add(patience) {
+                    frozen.push(id);
+                }
+                times.push(since.max(now.saturating_sub(patience) + 1).saturating_add(patience));
+                (number, done, since)
+            });
         }
         self.due = times.into_iter().min();
         for (worker, number, place) in expired {
             self.stop(worker, number, place, Cause::Timeout);
+        }
+        // Whatever holds such a worker up, none of its tasks is to blame.
+        for worker in frozen {
+            self.strip(worker);
+            self.steps.push_back(Step::Kill { worker });
         }
     }
 
     /// The worker is to be killed; false where what was to stop has ended at the last moment.
     pub(super) fn condemn(&mut self, worker: u64) -> bool {
         let overdue = |batch: &Batch<B>| batch.stopped.is_some_and(|stopped| stopped.deadline.is_none());
-        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.lane.iter().any(overdue)) else { return false };
+        let frozen = |state: &Worker<B>| {
+            let long = state.standing.is_some_and(|(.., since)| self.now >= since.saturating_add(STANDSTILL));
+            // What is left of its batches has been begun meanwhile.
+            long && !state.lane.iter().any(|batch| batch.count > batch.seen)
+        };
+        let doomed = |state: &&mut Worker<B>| state.lane.iter().any(overdue) || frozen(state);
+        let Some(state) = self.workers.get_mut(&worker).filter(doomed) else { return false };
         state.stage = Stage::Killed;
         true
     }

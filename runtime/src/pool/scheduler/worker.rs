@@ -15,6 +15,8 @@ pub(crate) struct Batch<B> {
     pub(crate) stride: usize,
     /// How long one of its tasks may take, in nanoseconds.
     pub(crate) timeout: Option<u64>,
+    /// How many of its tasks were done when that was looked at last.
+    pub(super) seen: usize,
     /// A task that was asked to stop while it ran. Nothing behind it is left in the batch.
     pub(super) stopped: Option<Stopped>,
     pub(crate) bundle: B,
@@ -65,6 +67,8 @@ pub(super) struct Worker<B> {
     /// Requests of its task's to this pool that are not answered.
     pub(super) parked: usize,
     pub(super) idle_since: u64,
+    /// It runs no task, although it has some: its front batch, how much of that is done, and since when that is known.
+    pub(super) standing: Option<(u64, usize, u64)>,
     /// Tasks that were asked to stop and have not.
     pub(super) stopping: usize,
 }
@@ -87,6 +91,7 @@ impl<B> Worker<B> {
             asked: 0,
             parked: 0,
             idle_since: now,
+            standing: None,
             stopping: 0,
         }
     }
