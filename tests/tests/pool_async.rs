@@ -1,6 +1,4 @@
 //! Async tasks run many at a time in one worker; and several tasks are waited for together.
-//!
-//! // covers 147, 148
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -115,6 +113,7 @@ async fn a_cancelled_one_of_many_is_dropped() {
     pool.close().await;
 }
 
+// covers 148
 #[procession::test]
 async fn tasks_of_several_pools_are_waited_for_together() {
     let pools = [Pool::new(1).unwrap(), Pool::new(2).unwrap(), Pool::in_process()];
@@ -131,6 +130,7 @@ async fn tasks_of_several_pools_are_waited_for_together() {
     assert_eq!(seen.len(), 300);
 }
 
+// covers 124, 147, 148
 #[procession::test]
 fn blocked_threads_wait_for_several_too() {
     let pools = [Pool::new(1).unwrap(), Pool::new(1).unwrap()];
@@ -145,6 +145,7 @@ fn blocked_threads_wait_for_several_too() {
     assert_eq!(try_all((0..50).map(submit)).blocking().unwrap(), (0..50).map(square).collect::<Vec<_>>());
 }
 
+// covers 147
 #[procession::test]
 async fn the_first_error_ends_the_wait() {
     let pool = Pool::builder().workers(1).concurrency(4).build().unwrap();

@@ -107,7 +107,7 @@ async fn workers_come_with_work_and_go_without_it() {
     assert_eq!(pids.len(), 1);
 }
 
-// covers 105, 106, 137
+// covers 105, 106, 137; pain 17
 #[procession::test]
 async fn one_that_has_done_enough_is_replaced() {
     assert!(matches!(Pool::builder().max_tasks_per_worker(0).build(), Err(PoolError::NoTasks)));
@@ -242,7 +242,7 @@ async fn a_pool_that_loses_too_many_ends() {
     assert!(error.to_string().contains("max_restarts"), "{error}");
 }
 
-// covers 99, 144, 146
+// covers 99, 103, 144, 146; pain 14
 #[procession::test]
 async fn closing_drains_and_dropping_does_too() {
     let pool = Pool::new(2).unwrap();

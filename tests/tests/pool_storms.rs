@@ -186,7 +186,7 @@ fn outcomes_in_a_storm(
 
 type Squares = procession::Map<NotedSquare, procession::Items<std::ops::Range<u64>>>;
 
-// covers 90, 135, 139
+// covers 90, 135, 139; pains 1, 17
 #[procession::test]
 fn with_retries_every_result_is_right_and_there_once() {
     let _alone = alone();
@@ -215,7 +215,7 @@ fn with_retries_every_result_is_right_and_there_once() {
     nothing_is_left(before);
 }
 
-// covers 135, 138, 139
+// covers 135, 138, 139; pains 1, 2
 #[procession::test]
 fn without_retries_exactly_what_was_running_fails() {
     let _alone = alone();

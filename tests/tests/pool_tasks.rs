@@ -216,7 +216,7 @@ async fn a_dropped_call_is_taken_back() {
     wait_gone(&[pid], PATIENCE);
 }
 
-// covers 142; pain 16
+// pain 16
 #[procession::test]
 async fn submitting_waits_while_too_many_have_not_ended() {
     let (pool, first, gate) = occupied(Pool::builder().max_pending(3)).await;
@@ -244,7 +244,7 @@ async fn submitting_waits_while_too_many_have_not_ended() {
     }
 }
 
-// covers 131, 147
+// covers 131, 142; pain 17
 #[procession::test]
 async fn ten_thousand_are_in_flight_at_once() {
     let pool = Pool::new(3).unwrap();

@@ -1,6 +1,4 @@
 //! A pool gives what a serial map would have given, whatever dies on the way.
-//!
-//! // covers 89, 90
 
 use std::time::{Duration, Instant};
 
@@ -118,15 +116,15 @@ fn nested_blocking(n: i64) -> i64 {
     let pool = Pool::new(2).unwrap();
     pool.map(Square, 0..n).blocking().unwrap().into_iter().sum()
 }
-// covers 97
 
+// covers 97
 #[procession::test]
 async fn a_pool_of_none_is_refused() {
     assert!(matches!(Pool::new(0), Err(PoolError::NoWorkers)));
     assert!(Pool::builder().build().unwrap().pids().is_empty());
 }
-// covers 89, 90, 93
 
+// covers 89, 90, 93
 #[procession::test]
 async fn a_map_equals_the_serial_one() {
     let pool = Pool::new(3).unwrap();
@@ -188,7 +186,6 @@ async fn several_parameters_are_tuples_and_values_are_any() {
     // A returned error is a value.
     assert_eq!(halves[3], Err("3 is odd".to_owned()));
 }
-// covers 140
 
 #[procession::test]
 async fn results_of_every_size_arrive() {
@@ -201,13 +198,46 @@ async fn results_of_every_size_arrive() {
     assert!(pool.map(Blob, vec![200; 5000]).await.unwrap().iter().all(|blob| blob == &[7; 200]));
 }
 
+/// What begins with a 1 is the worker's end.
+#[process_actor]
+fn heavy(bytes: Vec<u8>) -> usize {
+    if bytes.first() == Some(&1) {
+        std::process::abort();
+    }
+    bytes.len()
+}
+
+// covers 140, 141; pain 17
+#[procession::test]
+async fn a_death_while_much_is_on_its_way_fails_one_task() {
+    const SIZE: usize = 4 << 20;
+    let pool = Pool::new(2).unwrap();
+    // The next argument is being written when the worker dies: it is larger than what a socket takes.
+    let items = (0..16).map(|n| {
+        let mut bytes = vec![0; SIZE];
+        bytes[0] = u8::from(n % 4 == 1);
+        bytes
+    });
+    let map = tokio::spawn(pool.map(Heavy, items).outcomes().into_future());
+    gone(|| pool.stats().queued + pool.stats().running > 0).await;
+    // The deaths come after the close, and it ends all the same.
+    let closing = pool.close().into_future();
+    for (n, outcome) in map.await.unwrap().into_iter().enumerate() {
+        match outcome {
+            Ok(length) => assert_eq!((length, n % 4 == 1), (SIZE, false)),
+            Err(error) => assert!(n % 4 == 1 && matches!(error.failure, Failure::Died(_)), "{error}"),
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(30), closing).await.expect("it is closed");
+}
+
 #[procession::test]
 async fn async_tasks_work() {
     let pool = Pool::new(2).unwrap();
     assert_eq!(pool.map(SlowSquare, 0..50).await.unwrap(), (0..50).map(square).collect::<Vec<_>>());
 }
-// covers 101, 135, 139
 
+// covers 101, 135, 139; pains 1, 2
 #[procession::test]
 async fn a_task_that_kills_its_worker_fails_alone() {
     let pool = Pool::new(3).unwrap();
@@ -238,8 +268,8 @@ async fn eight_of_eight_may_die() {
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(TaskError { failure: Failure::Died(_), .. }))));
     assert_eq!(pool.call(Square, 4).await.unwrap(), 16);
 }
-// covers 100, 136
 
+// covers 100, 136
 #[procession::test]
 async fn a_panic_is_its_tasks_error_and_the_worker_lives_on() {
     let pool = Pool::new(1).unwrap();
@@ -253,8 +283,8 @@ async fn a_panic_is_its_tasks_error_and_the_worker_lives_on() {
     assert!(error.to_string().starts_with("task 1 panicked at "), "{error}");
     assert_eq!(pool.call(Whoami, ()).await.unwrap(), before);
 }
-// covers 92, 104, 138, 139
 
+// covers 92, 104, 138, 139; pain 12
 #[procession::test]
 async fn what_cannot_be_sent_or_read_fails_alone() {
     let pool = Pool::new(2).unwrap();
@@ -276,6 +306,7 @@ async fn what_cannot_be_sent_or_read_fails_alone() {
     }
 }
 
+// covers 135; pains 1, 2
 #[procession::test]
 async fn killed_at_random_exactly_the_running_tasks_fail() {
     const WORKERS: usize = 3;
@@ -390,6 +421,7 @@ async fn a_dropped_map_leaves_the_pool_as_it_was() {
     }
 }
 
+// covers 25; pain 27
 #[procession::test]
 async fn a_pool_works_in_a_child() {
     assert_eq!(Nested::spawn(100).await.unwrap().join().await.unwrap(), (0..100).map(square).sum());
@@ -397,8 +429,8 @@ async fn a_pool_works_in_a_child() {
     let pool = Pool::new(2).unwrap();
     assert_eq!(pool.map(Nested, [10, 20]).await.unwrap(), [285, 2470]);
 }
-// covers 99
 
+// covers 99
 #[procession::test]
 async fn a_closed_pool_takes_no_more() {
     let pool = Pool::builder().workers(2).name("closing").build().unwrap();
@@ -411,8 +443,8 @@ async fn a_closed_pool_takes_no_more() {
     assert_eq!(under_way.await.unwrap().unwrap().len(), 50);
     gone(|| named("closing") == 0).await;
 }
-// covers 107
 
+// covers 107
 #[procession::test]
 async fn a_dropped_pool_ends_its_workers() {
     let pool = Pool::builder().workers(3).name("dropping").build().unwrap();

@@ -230,6 +230,7 @@ impl<B: Bundle> Scheduler<B> {
         if self.jobs.values().all(|job| job.waiting == 0) {
             return None;
         }
+        let abreast = self.abreast();
         let worker = self.workers.get_mut(&id)?;
         let room = self.settings.tasks_per_worker.map(|most| most - worker.given);
         let room = room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX));
@@ -237,12 +238,16 @@ impl<B: Bundle> Scheduler<B> {
             let turn = self.turns.pop_front()?;
             self.turns.push_back(turn);
             let Some(job) = self.jobs.get_mut(&turn) else { continue };
+            let suspect = abreast > 1 && job.is_suspect();
+            if suspect && !worker.lane.is_empty() {
+                continue;
+            }
             let most = job.most(self.settings.most).min(room);
             let (stride, timeout) = (job.stride(), job.terms.timeout);
             let Some((start, bundle)) = job.give(most) else { continue };
             let (number, count) = (worker.number(self.settings.lane), bundle.count());
             worker.given += count as u64;
-            worker.lane.push_back(Batch { number, job: turn, start, count, stride, timeout, seen: 0, stopped: None, bundle });
+            worker.lane.push_back(Batch { number, job: turn, start, count, stride, timeout, suspect, seen: 0, stopped: None, bundle });
             self.stirred += 1;
             self.moved = self.now;
             self.watch(timeout.map(|timeout| self.now.saturating_add(timeout)));

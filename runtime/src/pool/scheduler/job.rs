@@ -101,6 +101,11 @@ impl<B: Bundle> Job<B> {
         Some((start, bundle))
     }
 
+    /// Whether the first that waits has failed before.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.bundles.first_key_value().is_some_and(|(start, _)| self.attempts.contains_key(start))
+    }
+
     /// Takes one task out that waits; false where it does not.
     pub(super) fn take_out(&mut self, index: usize) -> bool {
         let Some((&start, bundle)) = self.bundles.range_mut(..=index).next_back() else { return false };

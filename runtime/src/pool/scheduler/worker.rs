@@ -15,6 +15,8 @@ pub(crate) struct Batch<B> {
     pub(crate) stride: usize,
     /// How long one of its tasks may take, in nanoseconds.
     pub(crate) timeout: Option<u64>,
+    /// It has failed before. Where a worker runs many tasks at once, it runs this one by itself, as it may fail again.
+    pub(super) suspect: bool,
     /// How many of its tasks were done when that was looked at last.
     pub(super) seen: usize,
     /// A task that was asked to stop while it ran. Nothing behind it is left in the batch.
@@ -98,7 +100,7 @@ impl<B> Worker<B> {
 
     /// Whether it takes tasks now.
     pub(super) fn at_hand(&self) -> bool {
-        self.stage == Stage::Ready && self.parked == 0 && self.stopping == 0
+        self.stage == Stage::Ready && self.parked == 0 && self.stopping == 0 && !self.lane.back().is_some_and(|batch| batch.suspect)
     }
 
     /// Whether it is one of the pool's workers at work: not on its way out, and not waiting for others.
