@@ -44,7 +44,7 @@
 //!   any other a function actor.
 //! * [`Process`] is the spawner's handle to a child, [`Actor`] the same for one with a mailbox; [`ActorRef`] is anyone's handle to a mailbox, and
 //!   [`Reply`] the right to answer one request. The last two, and everything in the next line, can be sent to other processes.
-//! * [`Lock`], [`Queue`], [`Pipe`], and [`Pool`] for many short tasks.
+//! * [`Lock`], [`Queue`] and [`Pipe`], between any processes; [`Pool`], workers that run function actors as tasks.
 //! * [`Blob`] and [`SharedSlice`] are large values that are handed over instead of copied.
 //! * [`ExitReport`] says how a process ended.
 //! * [`main`], [`test`] or [`init`] come first in a program.
@@ -60,6 +60,17 @@
 //! A child lives until it returns, is stopped, or its owner ends: the process that spawned it, in the end the root. Dropping a
 //! handle ends nothing. When a process dies, everyone who waits for something of it is told at once, with the same [`ExitReport`];
 //! what it had sent before is still delivered. When the root dies, by whatever cause, the kernel ends the whole family.
+//!
+//! # Pools
+//!
+//! A task that kills its worker, or has to be killed because it is late, fails alone with a [`TaskError`]; what its worker had done is
+//! kept, and what it had not begun is run by another. A task is begun again only as far as its `retries` allow. A panic is its
+//! task's error, and the worker lives on. Tasks that share a worker by [`concurrency`](PoolBuilder::concurrency) share its death, too.
+//!
+//! Results come in the order of the items, or as they are there; a stream takes its input only as fast as its results are taken.
+//! Dropping a future takes back what is not begun. What was submitted is done, also where nobody waits for it; [`Pool::terminate`] is
+//! the way to end that. A pool that cannot go on, because its initializer fails or its workers die before they run anything, ends with a
+//! [`PoolError`] that says why, and so do its tasks.
 
 mod actor;
 mod error;

@@ -128,7 +128,7 @@ fn only_failure(outcomes: Vec<Result<u64, TaskError>>, at: u64) -> TaskError {
 
 const SHORT: Duration = Duration::from_millis(150);
 
-// pains 1, 2, 15
+// pain 15
 #[procession::test]
 async fn whoever_stops_when_asked_is_not_killed() {
     let pool = Pool::builder().workers(1).task_grace(PATIENCE).build().unwrap();
@@ -145,6 +145,7 @@ async fn whoever_stops_when_asked_is_not_killed() {
     assert_eq!(pool.call(Whoami, ()).await.unwrap(), pid);
 }
 
+// pains 2, 15
 #[procession::test]
 async fn whoever_does_not_is_killed_alone() {
     let pool = Pool::builder().workers(2).task_grace(Duration::from_millis(30)).build().unwrap();

@@ -1,6 +1,4 @@
 //! A pool's handle goes to other processes, its own workers included.
-//!
-//! // covers 27
 
 use procession::prelude::*;
 use procession::{Failure, PoolError};
@@ -85,6 +83,7 @@ async fn another_process_uses_the_pool() {
     assert_eq!(pool.call(Square, 4).await.unwrap(), 16);
 }
 
+// pain 27
 #[procession::test]
 async fn tasks_use_their_own_pool() {
     let pool = Pool::new(2).unwrap();
@@ -93,6 +92,7 @@ async fn tasks_use_their_own_pool() {
     assert_eq!(pool.map(SumOfSquaresAsync, (0..8).map(|_| (pool.clone(), 100))).await.unwrap(), [expected; 8]);
 }
 
+// pain 27
 #[procession::test]
 async fn a_hundred_deep_on_a_pool_of_one() {
     let pool = Pool::new(1).unwrap();

@@ -96,7 +96,7 @@ async fn failures_are_results_in_their_place() {
     }
 }
 
-// covers 102, 133; pain 16
+// pain 16
 #[procession::test]
 fn an_endless_input_takes_no_memory() {
     let items: u64 = if cfg!(debug_assertions) { 2_000_000 } else { 10_000_000 };
@@ -244,7 +244,7 @@ async fn what_is_left_half_way_is_taken_back() {
     assert_eq!(pool.stats().restarts, 0);
 }
 
-// covers 91; pain 31
+// pain 31
 #[procession::test]
 async fn progress_is_told_of_each_task() {
     let pool = Pool::new(2).unwrap();
@@ -267,7 +267,7 @@ async fn progress_is_told_of_each_task() {
     assert_eq!((seen.len(), seen[19].ended, seen[19].total), (20, 20, None));
 }
 
-// The same without processes. Pain 30.
+// The same without processes; pain 30
 #[procession::test]
 async fn a_pool_of_no_processes_has_the_same_face() {
     static HERE: AtomicU64 = AtomicU64::new(0);

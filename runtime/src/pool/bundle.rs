@@ -128,6 +128,29 @@ impl Bundle for Encoded {
     fn again(&mut self, place: usize) -> Encoded {
         self.part(place..place + 1)
     }
+
+    fn join(&mut self, next: Encoded) -> Result<(), Encoded> {
+        let alike = match (&self.form, &next.form) {
+            (Form::Numbers(_), Form::Numbers(_)) => true,
+            (Form::Records, Form::Records) => next.table.starts_with(&self.table),
+            _ => false,
+        };
+        if !alike || self.range.len() + next.range.len() > FULL {
+            return Err(next);
+        }
+        let count = self.count + next.count;
+        match Arc::get_mut(&mut self.bytes).filter(|bytes| self.range.end == bytes.len()) {
+            Some(bytes) => bytes.extend_from_slice(next.body()),
+            None => {
+                let bytes = [self.body(), next.body()].concat();
+                self.range = 0..bytes.len();
+                self.bytes = Arc::new(bytes);
+            }
+        }
+        // A later table of the same writer has all that an earlier one has.
+        *self = Encoded { count, range: self.range.start..self.bytes.len(), table: next.table, ..self.clone() };
+        Ok(())
+    }
 }
 
 /// Fills bundles.

@@ -18,6 +18,8 @@ use crate::wait;
 
 /// Runs of results that may be here before they are taken; with more, no items are taken in.
 const AHEAD: usize = 32;
+/// Bytes of values that may be here, not counting what they point to; likewise.
+const ROOM: usize = 1 << 20;
 
 /// The results of a map one by one, in the order of the items: see [`Map::stream`](crate::Map::stream).
 ///
@@ -32,6 +34,8 @@ pub struct Results<A: FunctionActor, I> {
     position: usize,
     /// What came before its turn.
     ahead: BTreeMap<usize, Run<A::Output>>,
+    /// Bytes of the values in it.
+    held: usize,
     watch: Vec<Box<dyn Watch>>,
     progress: Progress,
     over: bool,
@@ -52,6 +56,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Results<A, I> {
             current: Vec::new().into_iter(),
             position: 0,
             ahead: BTreeMap::new(),
+            held: 0,
             watch,
             progress,
             over: false,
@@ -92,6 +97,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Results<A, I> {
             }
             match self.ready() {
                 Some(Run::Values(values)) => {
+                    self.held -= size_of_val(&values[..]);
                     self.current = values.into_iter();
                     continue;
                 }
@@ -104,7 +110,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Results<A, I> {
             if self.over {
                 return Poll::Ready(self.rest());
             }
-            let hold = self.ahead.len() >= AHEAD;
+            let hold = self.ahead.len() >= AHEAD || self.held >= ROOM;
             match ready!(self.work.poll(context, hold)) {
                 Some(opened) => self.take(opened),
                 None => self.over = true,
@@ -131,6 +137,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Results<A, I> {
 
     fn take(&mut self, opened: Opened<A::Output>) {
         self.progress.advance(&opened, &self.work, &mut self.watch);
+        self.held += opened.runs.iter().map(|(_, run)| size_of_val(&run[..])).sum::<usize>();
         self.ahead.extend(opened.runs.into_iter().map(|(start, run)| (start, Run::Values(run))));
         self.ahead.extend(opened.failed.into_iter().map(|error| (error.index, Run::Failed(error))));
     }

@@ -45,6 +45,10 @@ pub(crate) trait Bundle {
     fn tail(&mut self, keep: usize) -> Self;
     /// A copy of the one at this place, for another attempt at it.
     fn again(&mut self, place: usize) -> Self;
+    /// Adds those that follow; gives them back where they cannot travel together.
+    fn join(&mut self, next: Self) -> Result<(), Self>
+    where
+        Self: Sized;
 }
 
 /// What a pool keeps to.
@@ -239,12 +243,13 @@ impl<B: Bundle> Scheduler<B> {
             self.turns.push_back(turn);
             let Some(job) = self.jobs.get_mut(&turn) else { continue };
             let suspect = abreast > 1 && job.is_suspect();
-            if suspect && !worker.lane.is_empty() {
+            if suspect && !worker.lane.is_empty() || abreast == 1 && job.is_ramping(self.now) {
                 continue;
             }
             let most = job.most(self.settings.most).min(room);
             let (stride, timeout) = (job.stride(), job.terms.timeout);
             let Some((start, bundle)) = job.give(most) else { continue };
+            job.gave(self.now);
             let (number, count) = (worker.number(self.settings.lane), bundle.count());
             worker.given += count as u64;
             worker.lane.push_back(Batch { number, job: turn, start, count, stride, timeout, suspect, seen: 0, stopped: None, bundle });

@@ -45,6 +45,9 @@ impl<B: Bundle> Scheduler<B> {
         if state.stage == Stage::Ready && self.settings.memory.is_some_and(|memory| resident > memory) {
             self.leave(worker);
         }
+        if let Some(job) = self.jobs.get_mut(&batch.job) {
+            job.landed(self.now);
+        }
         if let Some(job) = self.jobs.get_mut(&batch.job).filter(|_| count > 0) {
             job.learn(count, nanos);
             // Whoever had failed before went alone.
@@ -65,6 +68,9 @@ impl<B: Bundle> Scheduler<B> {
         let mut proven = dead.proven;
         let mut fates = Vec::new();
         for mut batch in dead.lane {
+            if let Some(job) = self.jobs.get_mut(&batch.job) {
+                job.landed(self.now);
+            }
             let progress = look(&batch);
             let claimed = progress.claimed.min(batch.count);
             let done = progress.done.min(claimed);

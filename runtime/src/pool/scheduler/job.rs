@@ -8,6 +8,10 @@ use super::{Bundle, MOST};
 const BATCH: u64 = 1_000_000;
 /// What the tasks that a worker claims at once may cost together, in nanoseconds.
 const STRIDE: u64 = 10_000;
+/// Batches under way at once while costs are being learned: the first ones are small, and many of them cost more than they bring.
+const RAMP: usize = 4;
+/// How long results are waited for then, before tasks are taken for long after all, in nanoseconds.
+const PATIENCE: u64 = 1_000_000;
 /// How much larger than the last a batch may be while costs are being learned.
 const GROWTH: usize = 8;
 
@@ -35,8 +39,14 @@ pub(super) struct Job<B> {
     /// Failed attempts at tasks.
     pub(super) attempts: BTreeMap<usize, u32>,
     size: usize,
+    /// What the size is growing to.
+    wanted: usize,
     /// Nanoseconds a task.
     cost: Option<u64>,
+    /// Batches under way.
+    flying: usize,
+    /// When one was given out last, or ended.
+    moved: u64,
 }
 
 impl<B: Bundle> Job<B> {
@@ -44,6 +54,9 @@ impl<B: Bundle> Job<B> {
         let chunk = terms.chunk.map(|chunk| chunk.clamp(1, MOST));
         Job {
             size: chunk.unwrap_or(1),
+            wanted: 0,
+            flying: 0,
+            moved: 0,
             terms: Terms { chunk, cap: terms.cap.clamp(1, MOST), ..terms },
             bundles: BTreeMap::new(),
             waiting: 0,
@@ -97,6 +110,25 @@ impl<B: Bundle> Job<B> {
             self.bundles.insert(start + most, bundle);
             bundle = head;
         }
+        // Bundles that were made when less was known of the costs are smaller than they should be. What failed before goes by itself.
+        while bundle.count() < most && !self.attempts.contains_key(&start) {
+            let behind = start + bundle.count();
+            let Some(mut next) = self.bundles.remove(&behind) else { break };
+            let room = most - bundle.count();
+            if self.attempts.contains_key(&behind) {
+                self.bundles.insert(behind, next);
+                break;
+            }
+            if next.count() > room {
+                let head = next.head(room);
+                self.bundles.insert(behind + room, next);
+                next = head;
+            }
+            if let Err(next) = bundle.join(next) {
+                self.bundles.insert(behind, next);
+                break;
+            }
+        }
         self.waiting -= bundle.count();
         Some((start, bundle))
     }
@@ -128,7 +160,31 @@ impl<B: Bundle> Job<B> {
         let cost = (nanos / tasks.max(1) as u64).max(1);
         self.cost = Some(cost);
         let wanted = usize::try_from(BATCH / cost).unwrap_or(MOST).clamp(1, MOST);
+        self.wanted = wanted;
         self.size = wanted.min(self.size.saturating_mul(GROWTH));
+    }
+
+    /// Whether so many of its batches are under way already as should be while their size is not right yet.
+    pub(super) fn is_ramping(&self, now: u64) -> bool {
+        self.ramps_until().is_some_and(|until| now < until)
+    }
+
+    /// Until when results are waited for before more is given out, if they are.
+    pub(super) fn ramps_until(&self) -> Option<u64> {
+        let early = self.cost.is_none() || self.size < self.wanted;
+        (early && self.flying >= RAMP && self.waiting > 0).then(|| self.moved.saturating_add(PATIENCE))
+    }
+
+    /// A batch was given out.
+    pub(super) fn gave(&mut self, now: u64) {
+        self.flying += 1;
+        self.moved = now;
+    }
+
+    /// A batch has ended.
+    pub(super) fn landed(&mut self, now: u64) {
+        self.flying = self.flying.saturating_sub(1);
+        self.moved = now;
     }
 
     /// How many nanoseconds so many tasks take; as long as that is not known, for ever.

@@ -4,6 +4,7 @@
 //! is begun there, and where a worker runs one task at a time nothing else can be running when it is killed. That holds for tasks that
 //! are claimed one by one, so only those can be stopped.
 
+use super::job::Job;
 use super::worker::{Batch, Cause, Stage, Stopped, Worker};
 use super::{Bundle, Progress, Scheduler, Step};
 
@@ -146,7 +147,8 @@ impl<B: Bundle> Scheduler<B> {
             return None;
         }
         let crew = self.crew();
-        self.due.into_iter().chain(self.birth_at(&crew)).chain(self.rests_until(&crew)).min()
+        let ramps = self.jobs.values().filter_map(Job::ramps_until).filter(|until| *until > self.now);
+        self.due.into_iter().chain(self.birth_at(&crew)).chain(self.rests_until(&crew)).chain(ramps).min()
     }
 
     /// Where a task is: with which worker, in which batch, at which place there.

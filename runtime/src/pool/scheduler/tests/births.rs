@@ -185,6 +185,8 @@ fn so_many_may_be_parked() {
         assert!(scheduler.park(worker));
         // What it has not begun, another runs.
         assert!(matches!(scheduler.next(), Some(Step::TakeBack { all: true, .. })));
+        // None of them ends soon, so they are long.
+        scheduler.pass(2 * worker * MS);
     }
     let worker = PARKED as u64 + 1;
     steps(&mut scheduler);

@@ -26,6 +26,15 @@ impl Bundle for Indices {
     fn again(&mut self, place: usize) -> Indices {
         Indices(vec![self.0[place]])
     }
+
+    fn join(&mut self, mut next: Indices) -> Result<(), Indices> {
+        // Some cannot be joined.
+        if next.0[0].is_multiple_of(7) {
+            return Err(next);
+        }
+        self.0.append(&mut next.0);
+        Ok(())
+    }
 }
 
 /// A batch in a worker's page.
