@@ -223,6 +223,7 @@ async fn submitting_waits_while_too_many_have_not_ended() {
     let (begun, second_gate) = gates();
     let second = pool.submit(Held, (begun.clone(), second_gate.clone())).await.unwrap();
     let third = pool.submit(Square, 3).await.unwrap();
+    assert!(matches!(pool.try_submit(Square, 4), Err(PoolError::Full)));
     let mut fourth = Box::pin(pool.submit(Square, 4).into_future());
     assert!(tokio::time::timeout(Duration::from_millis(20), &mut fourth).await.is_err());
     // A task that is taken back makes room as one that ends does.
@@ -237,6 +238,7 @@ async fn submitting_waits_while_too_many_have_not_ended() {
     get(&begun).await;
     second_gate.put(2).await.unwrap();
     assert_eq!((second.await.unwrap(), fourth.await.unwrap(), blocked.await.unwrap()), (2, 16, 25));
+    assert_eq!(pool.try_submit(Square, 6).unwrap().await.unwrap(), 36);
     // Far more than fit, from one that never waits for any.
     let tasks = futures(&pool, 500).await;
     for (x, task) in (0..).zip(tasks) {

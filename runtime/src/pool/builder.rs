@@ -65,7 +65,8 @@ pub struct PoolBuilder {
     wrong: Option<PoolError>,
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// As the scheduler counts time.
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

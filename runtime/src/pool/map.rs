@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::backend::Backend;
+use super::builder::nanos;
 use super::error::{MapError, TaskError};
 use super::gather::Gathered;
 use super::input::Input;
@@ -44,7 +45,7 @@ impl<A: FunctionActor, I: Input<Item = A::Arguments>> Map<A, I> {
     /// How long each task may take. One that takes longer is asked to stop ([`stop_requested`](crate::Current::stop_requested));
     /// after the pool's grace its worker is killed. Its neighbours are not concerned.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.terms.timeout = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.terms.timeout = Some(nanos(timeout).max(1));
         self
     }
 

@@ -170,8 +170,23 @@ fn one_by_one<R: Message>(
     mut next: impl FnMut() -> Result<R, DecodeError>,
 ) {
     let (mut first, mut values) = (start, Vec::with_capacity(done));
-    for place in 0..done {
-        let regular = next();
+    let mut places = 0..done;
+    let mut regular = None;
+    if odd.is_empty() {
+        // As far as all is well there is nothing to look up.
+        while places.start < done {
+            match next() {
+                Ok(value) => values.push(value),
+                Err(error) => {
+                    regular = Some(Err(error));
+                    break;
+                }
+            }
+            places.start += 1;
+        }
+    }
+    for place in places {
+        let regular = regular.take().unwrap_or_else(&mut next);
         let outcome = match odd.remove(&place) {
             None => Some(regular.map_err(|error| Failure::Decode(Arc::new(error)))),
             Some(odd) => open_odd(odd, names),

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::backend::{Backend, run_here};
+use super::builder::nanos;
 use super::bundle::{Encoded, Packed, Packer};
 use super::driver::{Refused, Single};
 use super::error::{Failure, PoolError, TaskError, TaskId};
@@ -30,7 +31,7 @@ pub struct Submit<A: FunctionActor> {
 impl<A: FunctionActor> Submit<A> {
     /// How long the task may take: as [`Map::timeout`](crate::Map::timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.terms.timeout = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.terms.timeout = Some(nanos(timeout).max(1));
         self
     }
 

@@ -31,7 +31,7 @@ use super::counter::Counter;
 use super::error::PoolError;
 use super::job::{Function, Job, Mail, Sink};
 use super::scheduler::{Settings, Step, Terms};
-use super::worker::Setup;
+use super::worker::{Setup, Verdict};
 use crate::actor::address::Address;
 use crate::link::library::lock;
 use crate::link::socket::{self, Received, Wait};
@@ -45,7 +45,7 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) setup: Setup,
     /// Tells what an initializer's result means: an error's text, if it is one.
-    pub(crate) verdict: Option<fn(crate::link::frame::Flags, &[u8]) -> Result<(), String>>,
+    pub(crate) verdict: Option<Verdict>,
     /// Most submitted tasks that have not ended.
     pub(crate) max_pending: usize,
 }

@@ -10,13 +10,13 @@ use super::group::Groups;
 use super::seat::Leader;
 use super::{Seat, Shared, now};
 use crate::exit::ExitReport;
-use crate::link::frame::Flags;
 use crate::pool::bundle::Encoded;
 use crate::pool::error::{Failure, PoolError, TaskError};
 use crate::pool::job::{Function, Job, Sink};
 use crate::pool::part::{Body, Odd, Part, ends_at};
 use crate::pool::scheduler::{Batch, Bundle, Cause, Ending, Fate, Progress, Scheduler, Settings, Terms};
 use crate::pool::stats::Tally;
+use crate::pool::worker::Verdict;
 use crate::process::unfinished::Unfinished;
 
 /// How often batches that take long are looked at, in nanoseconds.
@@ -187,7 +187,7 @@ impl State {
     }
 
     /// Takes in what a worker said; an error where that is not the protocol.
-    pub(super) fn understand(&mut self, id: u64, verdict: Option<fn(Flags, &[u8]) -> Result<(), String>>) -> Result<(), &'static str> {
+    pub(super) fn understand(&mut self, id: u64, verdict: Option<Verdict>) -> Result<(), &'static str> {
         loop {
             let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
             match worker.hear()? {
