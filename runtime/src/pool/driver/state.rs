@@ -69,12 +69,14 @@ pub(super) struct Share {
     number: u64,
     start: usize,
     given: Option<Encoded>,
+    /// The batch is over.
+    last: bool,
 }
 
 impl Share {
-    fn of(batch: &Batch<Encoded>, jobs: &BTreeMap<u64, Open>) -> Share {
+    fn of(batch: &Batch<Encoded>, jobs: &BTreeMap<u64, Open>, last: bool) -> Share {
         let keeps = jobs.get(&batch.job).is_some_and(|open| open.job.keeps);
-        Share { job: batch.job, number: batch.number, start: batch.start, given: keeps.then(|| batch.bundle.clone()) }
+        Share { job: batch.job, number: batch.number, start: batch.start, given: keeps.then(|| batch.bundle.clone()), last }
     }
 }
 
@@ -219,7 +221,7 @@ impl State {
 
     /// Takes in what became of a batch.
     fn accept(&mut self, id: u64, fate: &Fate<Encoded>, report: Option<&Arc<ExitReport>>) {
-        self.collect(id, Share::of(&fate.batch, &self.jobs), fate.done, fate.late);
+        self.collect(id, Share::of(&fate.batch, &self.jobs, true), fate.done, fate.late);
         if let Some(ending) = fate.ending {
             self.conclude(ending, report);
         }
@@ -236,7 +238,7 @@ impl State {
                 // Whether one that is to stop counts is known when it has ended.
                 let done = batch.stopped_at().map_or(progress.done, |place| progress.done.min(place));
                 if done > sent.collected {
-                    found.push((id, Share::of(batch, &self.jobs), done));
+                    found.push((id, Share::of(batch, &self.jobs, false), done));
                 }
             }
         }
@@ -245,7 +247,7 @@ impl State {
 
     /// Delivers the first `done` results of a batch, as far as they are not delivered yet, but for the one that does not count.
     pub(super) fn collect(&mut self, id: u64, share: Share, done: usize, late: Option<usize>) {
-        let Share { job, number, start, given } = share;
+        let Share { job, number, start, given, last } = share;
         let (Some(worker), Some(open)) = (self.workers.get_mut(&id), self.jobs.get(&job)) else { return };
         let names = worker.names(number);
         let Some(sent) = worker.batches.get_mut(&number).filter(|sent| sent.collected < done) else { return };
@@ -260,7 +262,9 @@ impl State {
             Some(take) => Body::Numbers(take(slot, from, done - from)),
             None => {
                 let bytes = slot.copy(sent.bytes, open.job.function.width.map(|width| width * done));
-                sent.bytes += ends_at(&bytes, open.job.function.width, done - from);
+                if !last {
+                    sent.bytes += ends_at(&bytes, open.job.function.width, done - from);
+                }
                 Body::Bytes(Arc::new(bytes), names)
             }
         };

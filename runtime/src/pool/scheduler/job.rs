@@ -6,6 +6,8 @@ use super::{Bundle, MOST};
 
 /// What a batch should cost, in nanoseconds.
 const BATCH: u64 = 1_000_000;
+/// What a batch costs at least where there is a choice, in nanoseconds: less is not worth a worker's waking up.
+const LEAST: u64 = 200_000;
 /// What the tasks that a worker claims at once may cost together, in nanoseconds.
 const STRIDE: u64 = 10_000;
 /// Batches under way at once while costs are being learned: the first ones are small, and many of them cost more than they bring.
@@ -89,7 +91,8 @@ impl<B: Bundle> Job<B> {
     pub(super) fn most(&self, workers: usize) -> usize {
         // Towards the end the batches get smaller, so that nobody is left with much when the others are done.
         let share = self.waiting.saturating_add(self.following).div_ceil(2 * workers.max(1));
-        let size = self.size.min(share.max(self.size / 8)).max(1);
+        let least = self.cost.map_or(0, |cost| usize::try_from(LEAST / cost.max(1)).unwrap_or(MOST));
+        let size = self.size.min(share.max(self.size / 8).max(least)).max(1);
         let whole = self.terms.chunk.map_or(size, |chunk| size.div_ceil(chunk) * chunk);
         whole.min(self.terms.cap)
     }
