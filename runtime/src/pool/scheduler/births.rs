@@ -121,9 +121,13 @@ impl<B: Bundle> Scheduler<B> {
     /// Tasks that one more worker could run, and the nanoseconds that these and those still to come take, as far as it is known.
     fn ahead(&self) -> (usize, u64) {
         let (mut tasks, mut cost) = (0, 0u64);
+        // Where somebody works, what a new job's tasks cost will soon be known.
+        let soon = self.workers.values().any(|worker| worker.stage == Stage::Ready && worker.parked == 0);
         for job in self.jobs.values() {
             tasks += job.waiting;
-            cost = cost.saturating_add(job.cost_of(job.waiting.saturating_add(job.following)));
+            if !soon || job.is_known() {
+                cost = cost.saturating_add(job.cost_of(job.waiting.saturating_add(job.following)));
+            }
         }
         for worker in self.workers.values().filter(|worker| worker.stage == Stage::Ready) {
             tasks += worker.ahead(self.abreast());

@@ -190,6 +190,11 @@ impl<B: Bundle> Job<B> {
         self.moved = now;
     }
 
+    /// Whether anything is known of what its tasks cost.
+    pub(super) fn is_known(&self) -> bool {
+        self.cost.is_some()
+    }
+
     /// How many nanoseconds so many tasks take; as long as that is not known, for ever.
     pub(super) fn cost_of(&self, tasks: usize) -> u64 {
         if tasks == 0 { 0 } else { self.cost.map_or(u64::MAX, |cost| cost.saturating_mul(tasks as u64)) }
