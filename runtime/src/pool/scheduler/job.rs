@@ -12,6 +12,8 @@ const LEAST: u64 = 200_000;
 const STRIDE: u64 = 10_000;
 /// Batches under way at once while costs are being learned: the first ones are small, and many of them cost more than they bring.
 const RAMP: usize = 4;
+/// Tasks that take less than this are done in passing, in nanoseconds.
+const SHORT: u64 = 500_000;
 /// How long results are waited for then, before tasks are taken for long after all, in nanoseconds.
 const PATIENCE: u64 = 1_000_000;
 /// How much larger than the last a batch may be while costs are being learned.
@@ -167,15 +169,25 @@ impl<B: Bundle> Job<B> {
         self.size = wanted.min(self.size.saturating_mul(GROWTH));
     }
 
-    /// Whether so many of its batches are under way already as should be while their size is not right yet.
+    /// Whether so many of its batches are under way already as should be: while their size is not right yet, and where little is left.
     pub(super) fn is_ramping(&self, now: u64) -> bool {
         self.ramps_until().is_some_and(|until| now < until)
     }
 
     /// Until when results are waited for before more is given out, if they are.
     pub(super) fn ramps_until(&self) -> Option<u64> {
-        let early = self.cost.is_none() || self.size < self.wanted;
-        (early && self.flying >= RAMP && self.waiting > 0).then(|| self.moved.saturating_add(PATIENCE))
+        let limit = match self.cost {
+            Some(cost) if self.size >= self.wanted => {
+                if cost >= SHORT {
+                    return None;
+                }
+                // One more worker is woken for a good deal of work only.
+                let left = cost.saturating_mul(self.waiting.saturating_add(self.following) as u64);
+                RAMP.max(usize::try_from(left / BATCH).unwrap_or(usize::MAX))
+            }
+            _ => RAMP,
+        };
+        (self.flying >= limit && self.waiting > 0).then(|| self.moved.saturating_add(PATIENCE))
     }
 
     /// A batch was given out.
