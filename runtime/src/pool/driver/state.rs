@@ -249,7 +249,9 @@ impl State {
     pub(super) fn collect(&mut self, id: u64, share: Share, done: usize, late: Option<usize>) {
         let Share { job, number, start, given, last } = share;
         let (Some(worker), Some(open)) = (self.workers.get_mut(&id), self.jobs.get(&job)) else { return };
-        let names = worker.names(number);
+        let take = open.job.take();
+        // Plain numbers have no names.
+        let names = if take.is_none() { worker.names(number) } else { Arc::default() };
         let Some(sent) = worker.batches.get_mut(&number).filter(|sent| sent.collected < done) else { return };
         let (from, slot) = (sent.collected, worker.page.slot(number));
         let mut odd = std::mem::take(&mut sent.odd);
@@ -258,7 +260,7 @@ impl State {
         if let Some(late) = late {
             odd.insert(late - from, Odd::Void);
         }
-        let body = match open.job.take() {
+        let body = match take {
             Some(take) => Body::Numbers(take(slot, from, done - from)),
             None => {
                 let bytes = slot.copy(sent.bytes, open.job.function.width.map(|width| width * done));
